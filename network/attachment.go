@@ -54,14 +54,23 @@ func (n *Network) release(ctx context.Context, id string) error {
 	return n.records.remove(id)
 }
 
+// delTries: after an ADD that was cut off, the bridge plugin's first DEL fails
+// at rules that were never made, but removes what there is; the second succeeds.
+const delTries = 2
+
 // delete runs DEL for a, with the configuration and the arguments of its ADD.
 // libcni adds the cached result, and drops it from its cache afterwards.
 func (n *Network) delete(ctx context.Context, a *libcni.NetworkAttachment) error {
 	list, err := libcni.NetworkConfFromBytes(a.Config)
-	if err == nil {
-		rt := runtimeConf(a)
-		rt.NetNS = n.reachable(a)
-		err = n.cni.DelNetworkList(ctx, list, rt)
+	if err != nil {
+		return fmt.Errorf("network %s: %w", a.Network, err)
+	}
+	rt := runtimeConf(a)
+	rt.NetNS = n.reachable(a)
+	for range delTries {
+		if err = n.cni.DelNetworkList(ctx, list, rt); err == nil || ctx.Err() != nil {
+			break
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("network %s: %w", a.Network, err)

@@ -50,7 +50,7 @@ func TestCollectRunsGC(t *testing.T) {
 	err := n.Collect(t.Context(), []string{"kept"})
 	wantError(t, err, "collect sandbox stuck", "main refuses DEL")
 	wantEqual(t, "calls", summary(n.calls("DEL", "GC")), []string{
-		"DEL second gone", "DEL main gone", "DEL second stuck", "DEL main stuck", "GC main", "GC second",
+		"DEL second gone", "DEL main gone", "DEL second stuck", "DEL main stuck", "DEL second stuck", "DEL main stuck", "GC main", "GC second",
 	})
 	for _, c := range n.calls("GC") {
 		wantEqual(t, "valid attachments", c.Stdin.Valid, []types.GCAttachment{{ContainerID: "kept", IfName: "eth0"}, {ContainerID: "stuck", IfName: "eth0"}})

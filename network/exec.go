@@ -31,6 +31,10 @@ const (
 	busyRetries, busyPause = 5, time.Second
 )
 
+// delCommand marks the one call that outlives us: the bridge plugin, cut off
+// after it has deleted the link, does not find the masquerade rules a second time.
+const delCommand = "CNI_COMMAND=DEL"
+
 // pluginExec runs plugins for libcni. Unlike libcni's own it kills a plugin's
 // whole process group when the context ends (a plugin runs its IPAM plugin as a
 // child), and does not wait for a child that has inherited the output.
@@ -64,11 +68,14 @@ func runPlugin(ctx context.Context, path string, stdin []byte, environ []string)
 	var stdout, stderr bytes.Buffer
 	cmd := exec.CommandContext(ctx, path)
 	cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = environ, bytes.NewReader(stdin), &stdout, &stderr
-	// A plugin dies with us: a DEL after our restart must not meet an ADD that
-	// still runs. The signal comes when the thread ends that started the plugin.
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: unix.SIGKILL}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if !slices.Contains(environ, delCommand) {
+		// Plugins die with us: a DEL after our restart must not meet an ADD that
+		// still runs. The signal comes when the thread ends that started the plugin.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		cmd.SysProcAttr.Pdeathsig = unix.SIGKILL
+	}
 	cmd.Cancel = func() error { return killGroup(cmd.Process) }
 	cmd.WaitDelay = pipeLimit
 	err := cmd.Run()

@@ -284,7 +284,7 @@ func TestDetachWithBrokenCache(t *testing.T) {
 	if err := n.Detach(t.Context(), "s1"); err != nil {
 		t.Error(err)
 	}
-	wantEqual(t, "calls", summary(n.calls("DEL")), []string{"DEL main s1", "DEL main s1"})
+	wantEqual(t, "calls", summary(n.calls("DEL")), []string{"DEL main s1", "DEL main s1", "DEL main s1"})
 	n.wantNothingLeft(t)
 }
 
@@ -546,4 +546,17 @@ func TestValidateReportsAll(t *testing.T) {
 	if _, err := New(Config{}); err == nil {
 		t.Error("New takes an empty Config")
 	}
+}
+
+// As Debian's bridge plugin does after an ADD that was cut off.
+func TestDelThatSucceedsTheSecondTime(t *testing.T) {
+	n := newNode(t)
+	if _, err := n.Attach(t.Context(), pod("s1")); err != nil {
+		t.Fatal(err)
+	}
+	n.behave("main", "DEL", "fail once")
+	if err := n.Detach(t.Context(), "s1"); err != nil {
+		t.Error(err)
+	}
+	n.wantNothingLeft(t)
 }

@@ -59,7 +59,7 @@ func (p *plugins) install(names ...string) {
 	}
 }
 
-// behave makes plugin do something else on command: fail, garbage, empty, crash,
+// behave makes plugin do something else on command: fail, fail once, garbage, empty, crash,
 // null, nulls or hang. With an id only for that sandbox. It does so until withdrawn.
 func (p *plugins) behave(plugin, command, behaviour string, id ...string) (withdraw func()) {
 	p.t.Helper()
@@ -173,6 +173,9 @@ func (c call) misbehave(dir string) (code int, done bool) {
 			continue
 		}
 		switch string(text) {
+		case "fail once":
+			os.Remove(dir + c.Plugin + "." + c.Command + suffix)
+			fallthrough
 		case "fail":
 			fmt.Printf(`{"cniVersion": "1.0.0", "code": 50, "msg": "%s refuses %s"}`, c.Plugin, c.Command)
 			return 1, true
