@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package translate
+
+import (
+	"time"
+
+	"github.com/docker/docker/api/types/container"
+	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+// Reasons that the kubelet shows to people; dockershim introduced them.
+const (
+	reasonCompleted = "Completed"
+	reasonError     = "Error"
+	reasonOOMKilled = "OOMKilled"
+	// reasonCannotRun: the engine could not start the container at all.
+	reasonCannotRun = "ContainerCannotRun"
+)
+
+// containerState is the CRI state of a container. A paused container still
+// runs; one whose start failed has ended.
+func containerState(s *container.State) cri.ContainerState {
+	switch s.Status {
+	case container.StateRunning, container.StatePaused, container.StateRestarting:
+		return cri.ContainerState_CONTAINER_RUNNING
+	case container.StateCreated:
+		if s.ExitCode == 0 && s.Error == "" {
+			return cri.ContainerState_CONTAINER_CREATED
+		}
+		return cri.ContainerState_CONTAINER_EXITED
+	case container.StateExited, container.StateDead, container.StateRemoving:
+		return cri.ContainerState_CONTAINER_EXITED
+	}
+	return cri.ContainerState_CONTAINER_UNKNOWN
+}
+
+// exitReason says in a word why a container ended.
+func exitReason(s *container.State) string {
+	switch {
+	case nanoseconds(s.StartedAt) == 0:
+		return reasonCannotRun
+	case s.OOMKilled:
+		return reasonOOMKilled
+	case s.ExitCode == 0:
+		return reasonCompleted
+	}
+	return reasonError
+}
+
+// nanoseconds since the epoch of a time as Docker writes it; 0 for Docker's
+// zero time and for what is no time.
+func nanoseconds(s string) int64 {
+	t, err := time.Parse(time.RFC3339Nano, s)
+	if err != nil || t.Year() <= 1 {
+		return 0
+	}
+	return t.UnixNano()
+}
