@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package adapter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/containerd/errdefs"
+	"google.golang.org/grpc"
+	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
+	"k8s.io/klog/v2"
+
+	"github.com/dockershimd/dockershimd/network"
+)
+
+// What Config.OOMScoreAdj may be.
+const (
+	// OOMScoreAuto clamps scores where the engine may not lower them.
+	OOMScoreAuto = "auto"
+	// OOMScoreExact passes scores on as they are.
+	OOMScoreExact = "exact"
+	// OOMScoreClamp raises negative scores to 0.
+	OOMScoreClamp = "clamp"
+)
+
+// Config is what an operator can choose about the adapter.
+type Config struct {
+	// Endpoint is the engine's, for messages and for finding its process.
+	Endpoint string
+	// PauseImage is the image of sandboxes.
+	PauseImage string
+	// OOMScoreAdj is one of OOMScoreAuto, OOMScoreExact and OOMScoreClamp.
+	OOMScoreAdj string
+	// PullProgressDeadline is how long a pull may go without progress; 0 is for ever.
+	PullProgressDeadline time.Duration
+	// ResolvConf is the node's resolver configuration, for pods that bring none.
+	ResolvConf string
+}
+
+// Validate lists all that is wrong with the configuration.
+func (c Config) Validate() error {
+	var errs []error
+	if c.PauseImage == "" {
+		errs = append(errs, errors.New("pause image: is required"))
+	}
+	switch c.OOMScoreAdj {
+	case OOMScoreAuto, OOMScoreExact, OOMScoreClamp:
+	default:
+		errs = append(errs, fmt.Errorf("OOM score mode %q: is none of auto, exact, clamp", c.OOMScoreAdj))
+	}
+	if c.PullProgressDeadline < 0 {
+		errs = append(errs, fmt.Errorf("pull progress deadline %s: is negative", c.PullProgressDeadline))
+	}
+	return errors.Join(errs...)
+}
+
+// Network attaches sandboxes to the pod network. *network.Network is the one
+// that is shipped; its documentation says what each method promises.
+type Network interface {
+	Attach(ctx context.Context, pod network.Pod) (addresses []string, err error)
+	Detach(ctx context.Context, sandboxID string) error
+	Addresses(sandboxID string) []string
+	Holds(sandboxID string, pid int) bool
+	Check(ctx context.Context, sandboxID string) error
+	Collect(ctx context.Context, sandboxIDs []string) error
+	Status(ctx context.Context) error
+	Describe() network.Description
+	SetPodCIDRs(cidrs []string) error
+}
+
+// Server answers CRI. Its methods are in one file per family of RPCs.
+type Server struct {
+	cri.UnimplementedRuntimeServiceServer
+	cri.UnimplementedImageServiceServer
+
+	engine  Engine
+	network Network
+	config  Config
+	log     klog.Logger
+
+	index   *index
+	images  *images
+	disk    disk
+	pods    podLocks
+	flights flights
+
+	health     health
+	node       atomic.Pointer[node]
+	synced     atomic.Bool // the index has been filled once
+	collectNow chan struct{}
+	background sync.WaitGroup
+}
+
+// New prepares a server; Run must run for it to answer.
+func New(engine Engine, net Network, config Config, log klog.Logger) (*Server, error) {
+	if err := config.Validate(); err != nil {
+		return nil, err
+	}
+	s := &Server{
+		engine: engine, network: net, config: config, log: log,
+		images:     newImages(engine),
+		collectNow: make(chan struct{}, 1),
+	}
+	s.index = newIndex(s.images.digests)
+	s.health.following = errors.New("no connection to the engine yet")
+	return s, nil
+}
+
+// Register makes the server answer both CRI services.
+func (s *Server) Register(r grpc.ServiceRegistrar) {
+	cri.RegisterRuntimeServiceServer(r, s)
+	cri.RegisterImageServiceServer(r, s)
+}
+
+// refreshNode reads anew what the engine is and can do.
+func (s *Server) refreshNode(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, connectTime)
+	defer cancel()
+	n, err := s.readNode(ctx)
+	if err != nil {
+		return err
+	}
+	s.node.Store(n)
+	return nil
+}
+
+// ready is an error for as long as nothing is known of the engine.
+func (s *Server) ready() error {
+	if s.synced.Load() {
+		return nil
+	}
+	return fmt.Errorf("the engine at %s has not been reached yet: %w: %w", s.config.Endpoint, s.health.err(), errdefs.ErrUnavailable)
+}
