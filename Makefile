@@ -1,0 +1,75 @@
+# The commands of everyday work; "make help" lists them. Those that need root ask sudo for it themselves.
+
+export PATH := $(PATH):/usr/local/go/bin
+
+ENGINE  ?= 20.10
+VERSION ?= $(or $(shell git describe --tags --always --dirty 2>/dev/null),unknown)
+SUDO    := $(if $(filter-out 0,$(shell id -u)),sudo)
+
+# The packages with tests that need root and an engine; they skip themselves where ENGINE_HOST is not set.
+ENGINE_PACKAGES := ./internal/enginetest ./network ./adapter/... ./test/integration ./test/demo ./test/dockerfile
+SIZE_LIMIT_MB   := 22
+
+# Static programs, that run on any distribution and on an empty image.
+GO_BUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false
+
+.DEFAULT_GOAL := help
+.PHONY: help run stop test check fix engine conformance bench size clean bin/dockershimd
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## run a sample pod on this machine's engine, installing what is missing
+	@$(SUDO) test/demo/demo.sh run
+
+stop: ## stop and remove all that "make run" started
+	@$(SUDO) test/demo/demo.sh stop
+
+test: ## everything: check, then the tests on a real engine, on 20.10
+	$(SUDO) test/engine/install.sh 20.10
+	$(MAKE) check
+	$(MAKE) engine ENGINE=20.10
+
+check: bin/staticcheck ## format, vet, lint and unit tests; no root, no engine, no network beyond modules
+	@unformatted=$$(gofmt -l .); \
+		[ -z "$$unformatted" ] || { echo "not gofmt-ed, run make fix: $$unformatted"; exit 1; }
+	go vet ./...
+	bin/staticcheck ./...
+	go test -race ./...
+
+fix: ## format, tidy go.mod, and rewrite the golden files and generated documents for review
+	gofmt -w .
+	go mod tidy
+	UPDATE=1 go test ./...
+
+# go test builds outside and runs each package's tests inside a rig of its own.
+engine: bin/dockershimd bin/crictl ## the tests that need an engine, on ENGINE=20.10, 26.1 or 28.5
+	$(SUDO) test/engine/install.sh $(ENGINE)
+	go test -count=1 -p 1 -timeout 15m -exec "$(SUDO) $(CURDIR)/test/engine/with-engine.sh $(ENGINE) --" \
+		$(foreach package,$(ENGINE_PACKAGES),$(if $(wildcard $(package:/...=)/*_test.go),$(package)))
+
+conformance: ## critest against an engine; not there yet
+	@echo "make conformance: the conformance suite is not part of this repository yet" >&2; exit 2
+
+bench: ## the benchmarks
+	go test -run '^$$' -bench . -benchmem ./...
+
+size: bin/dockershimd ## the size of the daemon and the modules linked into it; fails above the limit
+	@bytes=$$(stat -c %s $<); modules=$$(go version -m $< | grep -c '^	dep	'); \
+		echo "$$bytes $$modules" | awk '{ printf "dockershimd: %.1f MB (limit $(SIZE_LIMIT_MB)), %d modules\n", $$1 / 1e6, $$2 }'; \
+		[ $$bytes -le $(SIZE_LIMIT_MB)000000 ]
+
+clean: ## remove what was built and the engines unpacked for tests
+	$(SUDO) rm -rf bin .cache
+
+# The go command knows best whether it is up to date.
+bin/dockershimd:
+	$(GO_BUILD) -ldflags '-s -w -X main.version=$(VERSION)' -o $@ ./cmd/dockershimd
+
+bin/crictl: test/tools/go.mod
+	cd test/tools && $(GO_BUILD) -o ../../$@ \
+		-ldflags "-s -w -X sigs.k8s.io/cri-tools/pkg/version.Version=$$(go list -m -f '{{.Version}}' sigs.k8s.io/cri-tools)" \
+		sigs.k8s.io/cri-tools/cmd/crictl
+
+bin/staticcheck: test/tools/go.mod
+	cd test/tools && $(GO_BUILD) -ldflags '-s -w' -o ../../$@ honnef.co/go/tools/cmd/staticcheck
