@@ -71,9 +71,13 @@ func (s *Server) containerBody(ctx context.Context, sb *sandbox, r *cri.CreateCo
 			return translate.Body{}, err
 		}
 	}
-	image := s.images.find(r.GetConfig().GetImage().GetImage())
+	ref := r.GetConfig().GetImage().GetImage()
+	if ref == "" {
+		return translate.Body{}, fmt.Errorf("config.image.image: is required: %w", errdefs.ErrInvalidArgument)
+	}
+	image := s.images.find(ref)
 	if image == nil {
-		return translate.Body{}, fmt.Errorf("config.image.image: image %q is not on this node; pull it first: %w", r.GetConfig().GetImage().GetImage(), errdefs.ErrNotFound)
+		return translate.Body{}, fmt.Errorf("config.image.image: image %q is not on this node; pull it first: %w", ref, errdefs.ErrNotFound)
 	}
 	body, notices, err := translate.ContainerBody(s.node.Load().Facts, translate.Container{
 		Config: r.GetConfig(), Pod: r.GetSandboxConfig(),

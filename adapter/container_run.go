@@ -38,10 +38,20 @@ func (s *Server) StartContainer(ctx context.Context, r *cri.StartContainerReques
 		if failed := s.refresh(context.WithoutCancel(ctx), c.id()); failed != nil {
 			klog.FromContext(ctx).V(2).Info("state after a failed start not known yet", "container", c.id(), "reason", failed.Error())
 		}
-		return nil, fmt.Errorf("start container %s: %w", c.id(), err)
+		return nil, s.startError(c.id(), err)
 	}
 	s.index.started(c.id(), time.Now())
 	return &cri.StartContainerResponse{}, nil
+}
+
+// startError keeps what a start needs and misses apart from the container: some
+// engines answer NotFound when the sandbox to join is gone, by which the kubelet
+// would take the container itself for gone.
+func (s *Server) startError(id string, err error) error {
+	if _, here := s.index.last(id); here && errdefs.IsNotFound(err) {
+		return fmt.Errorf("start container %s: %v: %w", id, err, errdefs.ErrFailedPrecondition)
+	}
+	return fmt.Errorf("start container %s: %w", id, err)
 }
 
 // StopContainer gives the container r.Timeout seconds to end after its stop

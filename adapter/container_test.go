@@ -189,6 +189,17 @@ func TestStartThatFails(t *testing.T) {
 	wantKind(t, err, errdefs.IsFailedPrecondition)
 }
 
+// Some engines say NotFound of the sandbox, which is not the container's end.
+func TestStartWithoutSandbox(t *testing.T) {
+	r := newRig(t)
+	pod := podConfig("web")
+	sandbox := r.runPod(pod)
+	id := r.createContainer(sandbox, pod, containerConfig("app"))
+	r.engine.RemoveBehind(sandbox)
+	_, err := r.StartContainer(t.Context(), &cri.StartContainerRequest{ContainerId: id})
+	wantKind(t, err, errdefs.IsFailedPrecondition)
+}
+
 // The engine may tell of a short container's end before our start returns.
 func TestContainerThatEndsAtOnce(t *testing.T) {
 	r := newRig(t).watched()

@@ -53,8 +53,9 @@ type SystemEngine interface {
 	Info(ctx context.Context) (system.Info, error)
 	DiskUsage(ctx context.Context, options types.DiskUsageOptions) (types.DiskUsage, error)
 	Events(ctx context.Context, options events.ListOptions) (<-chan events.Message, <-chan error)
-	// NegotiateAPIVersion asks the engine again which API version to speak; an
-	// engine may come back from a restart as a newer or an older one.
+	// NegotiateAPIVersion asks the engine again which API version to speak, since
+	// one that was restarted may be older now. The client only ever steps down: to
+	// a newer engine it keeps speaking the older version.
 	NegotiateAPIVersion(ctx context.Context)
 	// ClientVersion is the API version in use, such as "1.41".
 	ClientVersion() string

@@ -49,8 +49,7 @@ func (s *Server) pull(ctx context.Context, name, auth string) error {
 	defer cancel(nil)
 	progress, err := s.engine.ImagePull(ctx, name, image.PullOptions{RegistryAuth: auth})
 	if errdefs.IsInternal(err) {
-		// Before the first message, too, engines have one code for most that a registry says.
-		return registryError(pullMessage{Error: err.Error()})
+		return registryError(err.Error())
 	}
 	if err != nil {
 		return err
@@ -134,7 +133,7 @@ func readPull(progress io.Reader, alive func(unpacking bool)) error {
 			return fmt.Errorf("read the engine's progress: %w", err)
 		}
 		if m.Error != "" {
-			return registryError(m)
+			return registryError(m.text())
 		}
 		switch m.Status {
 		case statusExtracting:
@@ -146,8 +145,17 @@ func readPull(progress io.Reader, alive func(unpacking bool)) error {
 	}
 }
 
-// registryErrors are the words by which a registry's refusal can be told apart;
-// in the stream of messages the engine passes on no code.
+// text is what went wrong, in the fuller of its two forms.
+func (m pullMessage) text() string {
+	if m.ErrorDetail != nil && m.ErrorDetail.Message != "" {
+		return m.ErrorDetail.Message
+	}
+	return m.Error
+}
+
+// registryErrors are the words by which a registry's refusal can be told apart:
+// in the stream of messages the engine passes on no code, and before it most
+// refusals are internal errors of the engine's.
 var registryErrors = []struct {
 	words string
 	kind  error
@@ -160,13 +168,10 @@ var registryErrors = []struct {
 	{"connection refused", errdefs.ErrUnavailable},
 	{"i/o timeout", errdefs.ErrUnavailable},
 	{"no such host", errdefs.ErrUnavailable},
+	{"network is unreachable", errdefs.ErrUnavailable},
 }
 
-func registryError(m pullMessage) error {
-	text := m.Error
-	if m.ErrorDetail != nil && m.ErrorDetail.Message != "" {
-		text = m.ErrorDetail.Message
-	}
+func registryError(text string) error {
 	for _, row := range registryErrors {
 		if strings.Contains(text, row.words) {
 			return fmt.Errorf("%s: %w", text, row.kind)

@@ -333,7 +333,7 @@ func (x *index) sandboxNamed(name string) *sandbox {
 	return nil
 }
 
-// containersOf are the containers of a sandbox.
+// containersOf are the containers of a sandbox, newest first.
 func (x *index) containersOf(sandboxID string) []*workload {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
@@ -343,7 +343,17 @@ func (x *index) containersOf(sandboxID string) []*workload {
 			out = append(out, c)
 		}
 	}
+	slices.SortFunc(out, func(a, b *workload) int { return newestFirst(a.listed, b.listed) })
 	return out
+}
+
+// newestFirst orders what lists show; the id keeps the order steady where times
+// are the same.
+func newestFirst[T interface {
+	GetCreatedAt() int64
+	GetId() string
+}](a, b T) int {
+	return cmp.Or(cmp.Compare(b.GetCreatedAt(), a.GetCreatedAt()), cmp.Compare(a.GetId(), b.GetId()))
 }
 
 // listSandboxes returns what the filter lets through, newest first.
@@ -356,9 +366,7 @@ func (x *index) listSandboxes(f *cri.PodSandboxFilter) []*cri.PodSandbox {
 			out = append(out, s.listed)
 		}
 	}
-	slices.SortFunc(out, func(a, b *cri.PodSandbox) int {
-		return cmp.Or(cmp.Compare(b.CreatedAt, a.CreatedAt), cmp.Compare(a.Id, b.Id))
-	})
+	slices.SortFunc(out, newestFirst[*cri.PodSandbox])
 	return out
 }
 
@@ -372,9 +380,7 @@ func (x *index) listContainers(f *cri.ContainerFilter) []*cri.Container {
 			out = append(out, c.listed)
 		}
 	}
-	slices.SortFunc(out, func(a, b *cri.Container) int {
-		return cmp.Or(cmp.Compare(b.CreatedAt, a.CreatedAt), cmp.Compare(a.Id, b.Id))
-	})
+	slices.SortFunc(out, newestFirst[*cri.Container])
 	return out
 }
 

@@ -5,7 +5,6 @@ package adapter
 import (
 	"context"
 	"fmt"
-	"strconv"
 	"sync"
 	"time"
 
@@ -131,7 +130,7 @@ func (s *Server) follow(ctx context.Context) error {
 	// The stream comes before the listing, and begins before it was asked for:
 	// nothing falls between.
 	messages, broken := s.engine.Events(ctx, events.ListOptions{
-		Since:   strconv.FormatFloat(float64(since.UnixNano())/float64(time.Second), 'f', 9, 64),
+		Since:   fmt.Sprintf("%d.%09d", since.Unix(), since.Nanosecond()),
 		Filters: newsFilter(),
 	})
 	if err := s.compare(ctx, true); err != nil {

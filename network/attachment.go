@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/containerd/errdefs"
 	"github.com/containernetworking/cni/libcni"
 	"github.com/containernetworking/cni/pkg/types"
 	types100 "github.com/containernetworking/cni/pkg/types/100"
@@ -73,7 +74,7 @@ func (n *Network) delete(ctx context.Context, a *libcni.NetworkAttachment) error
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("network %s: %w", a.Network, err)
+		return fmt.Errorf("network %s: %w: %w", a.Network, err, errdefs.ErrInternal)
 	}
 	return nil
 }

@@ -191,7 +191,7 @@ func (n *Network) attach(ctx context.Context, p Pod) ([]string, error) {
 	}
 	result, err := n.cni.AddNetworkList(ctx, list, runtimeConf(a))
 	if err != nil {
-		return nil, fmt.Errorf("network %s: %w", list.Name, err)
+		return nil, fmt.Errorf("network %s: %w: %w", list.Name, err, errdefs.ErrInternal)
 	}
 	addresses, err := resultAddresses(result)
 	if err != nil {
