@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/coreos/go-systemd/v22/activation"
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -68,14 +69,31 @@ func clearSocket(path string) error {
 	if info.Mode()&fs.ModeSocket == 0 {
 		return fmt.Errorf("%s is there and is no socket: move it away or choose another --container-runtime-endpoint", path)
 	}
-	if conn, err := net.Dial("unix", path); err == nil {
-		conn.Close()
+	if served(path) {
 		return fmt.Errorf("another process serves %s: stop it first (cri-dockerd, or another dockershimd)", path)
 	}
 	if err := os.Remove(path); err != nil {
 		return fmt.Errorf("remove the old socket: %w", err)
 	}
 	return nil
+}
+
+// closingTime is how long the socket of a process that was killed may go on to
+// take connections: a child that it was just making holds it until its exec.
+const closingTime = time.Second
+
+// served tells whether a process listens on a socket, and goes on to do so.
+func served(path string) bool {
+	again := time.NewTicker(closingTime / 10)
+	defer again.Stop()
+	for end := time.Now().Add(closingTime); time.Now().Before(end); <-again.C {
+		conn, err := net.Dial("unix", path)
+		if err != nil {
+			return false
+		}
+		conn.Close()
+	}
+	return true
 }
 
 // inherited is the one socket that systemd passes for the unit's .socket.

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestListen(t *testing.T) {
@@ -46,4 +47,22 @@ func TestListenRefuses(t *testing.T) {
 	if _, err := os.Stat(file); err != nil {
 		t.Errorf("a file that is no socket is gone: %v", err)
 	}
+}
+
+// A child that was being made when its parent was killed holds the socket for a
+// moment longer.
+func TestSocketThatIsClosing(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "shim.sock")
+	l, err := listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.(*net.UnixListener).SetUnlinkOnClose(false)
+	closing := time.AfterFunc(closingTime/4, func() { l.Close() })
+	defer closing.Stop()
+	again, err := listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again.Close()
 }
