@@ -4,7 +4,6 @@ package integration
 
 import (
 	"context"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -137,15 +136,6 @@ func (d *daemon) end(t testing.TB, signal syscall.Signal) {
 		t.Errorf("the daemon ended with %v, see its log", err)
 	}
 	d.process = nil
-	// A plugin that the daemon was just forking holds the socket until it is
-	// executed. A service manager waits as well before it starts a daemon again.
-	eventually(t, "nobody listens on the daemon's socket", func() bool {
-		conn, err := net.Dial("unix", d.socket)
-		if err == nil {
-			conn.Close()
-		}
-		return err != nil
-	})
 }
 
 // log is what the daemon has logged so far.

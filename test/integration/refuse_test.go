@@ -102,7 +102,7 @@ func TestBadContainers(t *testing.T) {
 		"no metadata":     {func(c *cri.ContainerConfig) { c.Metadata = nil }, codes.InvalidArgument, "config.metadata"},
 		"no name":         {func(c *cri.ContainerConfig) { c.Metadata.Name = "" }, codes.InvalidArgument, "config.metadata.name"},
 		"unknown image":   {func(c *cri.ContainerConfig) { c.Image.Image = "localhost/unheard-of:1" }, codes.NotFound, "localhost/unheard-of:1"},
-		"no image":        {func(c *cri.ContainerConfig) { c.Image = nil }, codes.NotFound, "config.image.image"},
+		"no image":        {func(c *cri.ContainerConfig) { c.Image = nil }, codes.InvalidArgument, "config.image.image"},
 		"mount, relative": {mounted(&cri.Mount{HostPath: "relative"}), codes.InvalidArgument, "config.mounts[0].host_path"},
 		"mount, nowhere": {func(c *cri.ContainerConfig) { c.Mounts = []*cri.Mount{{HostPath: "/tmp", ContainerPath: "mnt"}} },
 			codes.InvalidArgument, "config.mounts[0].container_path"},
