@@ -163,8 +163,13 @@ var registryErrors = []struct {
 	{"manifest unknown", errdefs.ErrNotFound},
 	{"not found", errdefs.ErrNotFound},
 	{"unauthorized", errdefs.ErrUnauthenticated},
+	{"401 Unauthorized", errdefs.ErrUnauthenticated}, // the containerd image store's words
 	{"no basic auth credentials", errdefs.ErrUnauthenticated},
 	{"denied", errdefs.ErrPermissionDenied},
+	{"403 Forbidden", errdefs.ErrPermissionDenied},
+	{"502 Bad Gateway", errdefs.ErrUnavailable},
+	{"503 Service Unavailable", errdefs.ErrUnavailable},
+	{"504 Gateway Timeout", errdefs.ErrUnavailable},
 	{"connection refused", errdefs.ErrUnavailable},
 	{"i/o timeout", errdefs.ErrUnavailable},
 	{"no such host", errdefs.ErrUnavailable},
