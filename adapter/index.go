@@ -347,12 +347,15 @@ func (x *index) containersOf(sandboxID string) []*workload {
 	return out
 }
 
-// newestFirst orders what lists show; the id keeps the order steady where times
-// are the same.
-func newestFirst[T interface {
+// dated is an entry of a list of CRI's.
+type dated interface {
 	GetCreatedAt() int64
 	GetId() string
-}](a, b T) int {
+}
+
+// newestFirst orders what lists show; the id keeps the order steady where times
+// are the same.
+func newestFirst[E dated](a, b E) int {
 	return cmp.Or(cmp.Compare(b.GetCreatedAt(), a.GetCreatedAt()), cmp.Compare(a.GetId(), b.GetId()))
 }
 
@@ -360,27 +363,27 @@ func newestFirst[T interface {
 func (x *index) listSandboxes(f *cri.PodSandboxFilter) []*cri.PodSandbox {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	out := []*cri.PodSandbox{}
-	for _, s := range x.sandboxes {
-		if translate.MatchSandbox(f, s.listed) {
-			out = append(out, s.listed)
-		}
-	}
-	slices.SortFunc(out, newestFirst[*cri.PodSandbox])
-	return out
+	return listed(x.sandboxes, func(s *sandbox) *cri.PodSandbox { return s.listed },
+		func(s *cri.PodSandbox) bool { return translate.MatchSandbox(f, s) })
 }
 
 // listContainers returns what the filter lets through, newest first.
 func (x *index) listContainers(f *cri.ContainerFilter) []*cri.Container {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	out := []*cri.Container{}
-	for _, c := range x.containers {
-		if translate.MatchContainer(f, c.listed) {
-			out = append(out, c.listed)
+	return listed(x.containers, func(c *workload) *cri.Container { return c.listed },
+		func(c *cri.Container) bool { return translate.MatchContainer(f, c) })
+}
+
+// listed are the entries that match, newest first; never nil.
+func listed[O any, E dated](all map[string]*O, entry func(*O) E, match func(E) bool) []E {
+	out := []E{}
+	for _, o := range all {
+		if e := entry(o); match(e) {
+			out = append(out, e)
 		}
 	}
-	slices.SortFunc(out, newestFirst[*cri.Container])
+	slices.SortFunc(out, newestFirst[E])
 	return out
 }
 

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/containernetworking/cni/pkg/types"
 	types100 "github.com/containernetworking/cni/pkg/types/100"
@@ -200,7 +201,7 @@ func (c call) misbehave(dir string) (code int, done bool) {
 				f.Close()
 			}
 		case "hang":
-			select {}
+			<-time.After(time.Hour)
 		}
 	}
 	return 0, false

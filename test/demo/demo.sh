@@ -22,6 +22,7 @@ pause_image=dockershimd.invalid/pause:1 # the one built into dockershimd, so tha
 bridge=dockershimd0                     # the built-in network's, where /etc/cni/net.d has no other
 leases=/var/lib/cni/networks/dockershimd # its addresses in use
 label=app=dockershimd-sample
+cgroup=${RIG_CGROUP:-}/dockershimd-demo # for an engine that run starts; below the rig's in tests, which may overlap
 
 run() {
 	command -v curl >/dev/null || install curl # all looking needs it
@@ -129,7 +130,7 @@ start_own_engine() {
 	echo '{}' >"$state/daemon.json"
 	start_process dockerd --config-file "$state/daemon.json" --data-root "$data/docker" --exec-root "$state/docker" \
 		--host "unix://$docker_socket" --pidfile "$state/docker.pid" \
-		--cgroup-parent /dockershimd-demo --exec-opt native.cgroupdriver=cgroupfs \
+		--cgroup-parent "$cgroup" --exec-opt native.cgroupdriver=cgroupfs \
 		--bridge none --iptables=false --ip6tables=false --ip-forward=false
 }
 
@@ -137,7 +138,7 @@ stop_engine() {
 	if [ -e "$state/dockerd.pid" ]; then
 		say "stopping the engine"
 		stop_process dockerd
-		find /sys/fs/cgroup/dockershimd-demo /sys/fs/cgroup/*/dockershimd-demo -depth -type d -exec rmdir {} \; 2>/dev/null || true
+		find "/sys/fs/cgroup$cgroup" /sys/fs/cgroup/*"$cgroup" -depth -type d -exec rmdir {} \; 2>/dev/null || true
 		xargs -I{} find {} -depth -type d -empty -delete <"$state/engine-folders" 2>/dev/null || true
 	elif [ -d /run/systemd/system ] && [ -s "$state/services" ]; then
 		say "stopping the engine"

@@ -120,7 +120,7 @@ func inventory(t *testing.T) []string {
 		awk '{ print "mount", $2 }' /proc/self/mounts
 		ip -o link | awk '{ print "link", $2 }'
 		iptables-save | grep -E '^(-A|:CNI)' | sed 's/^/firewall /'
-		find /sys/fs/cgroup -path '*dockershimd-demo*' -printf 'cgroup %p\n'
+		find /sys/fs/cgroup -path "*$RIG_CGROUP/dockershimd-demo*" -type d -printf 'cgroup %p\n'
 		sed 's/^/ip_forward /' /proc/sys/net/ipv4/ip_forward
 		cat /proc/[0-9]*/comm | grep -E 'docker|containerd' | sed 's/^/process /'`
 	out, err := exec.Command("bash", "-c", script).CombinedOutput()
