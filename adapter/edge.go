@@ -18,14 +18,13 @@ import (
 // all the time, so they are logged at a higher level.
 var readers = []string{"Version", "Status", "List", "Stream", "PodSandboxStatus", "ContainerStatus", "ImageStatus", "ImageFsInfo", "RuntimeConfig"}
 
-// Unary is the edge of every call: it waits for nothing, answers Unavailable
-// until the engine has been reached once, logs one line and gives the error its
-// gRPC code.
+// Unary is the edge of every call: it answers Unavailable until the engine has
+// been reached once, logs one line and gives the error its gRPC code.
 func (s *Server) Unary(ctx context.Context, request any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 	method := info.FullMethod[strings.LastIndex(info.FullMethod, "/")+1:]
 	start := time.Now()
 	log := s.log.WithValues("method", method).WithValues(ids(request)...)
-	response, err := s.gated(method, func() (any, error) { return handler(klog.NewContext(ctx, log), request) })
+	response, err := s.gated(ctx, method, func() (any, error) { return handler(klog.NewContext(ctx, log), request) })
 	err = coded(err)
 	logCall(log, method, start, err)
 	return response, err
@@ -36,7 +35,7 @@ func (s *Server) Stream(server any, stream grpc.ServerStream, info *grpc.StreamS
 	method := info.FullMethod[strings.LastIndex(info.FullMethod, "/")+1:]
 	start := time.Now()
 	log := s.log.WithValues("method", method)
-	_, err := s.gated(method, func() (any, error) { return nil, handler(server, stream) })
+	_, err := s.gated(stream.Context(), method, func() (any, error) { return nil, handler(server, stream) })
 	err = coded(err)
 	logCall(log, method, start, err)
 	return err
@@ -44,9 +43,9 @@ func (s *Server) Stream(server any, stream grpc.ServerStream, info *grpc.StreamS
 
 // gated lets Status through even when nothing is known of the engine: it is how
 // the kubelet learns that.
-func (s *Server) gated(method string, call func() (any, error)) (any, error) {
+func (s *Server) gated(ctx context.Context, method string, call func() (any, error)) (any, error) {
 	if method != "Status" {
-		if err := s.ready(); err != nil {
+		if err := s.ready(ctx); err != nil {
 			return nil, err
 		}
 	}

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/containerd/errdefs"
 	"google.golang.org/grpc"
@@ -94,20 +96,39 @@ func TestPodLocks(t *testing.T) {
 	}
 }
 
-func TestStatusAnswersBeforeTheEngineDoes(t *testing.T) {
+func TestCallsBeforeTheEngineAnswers(t *testing.T) {
 	r := newRig(t)
-	r.synced.Store(false)
-	call := func(method string, handler grpc.UnaryHandler) error {
-		_, err := r.Unary(t.Context(), nil, &grpc.UnaryServerInfo{FullMethod: "/runtime.v1.RuntimeService/" + method}, handler)
+	r.synced = make(chan struct{})
+	call := func(ctx context.Context, method string) error {
+		answered := func(context.Context, any) (any, error) { return nil, nil }
+		_, err := r.Unary(ctx, nil, &grpc.UnaryServerInfo{FullMethod: "/runtime.v1.RuntimeService/" + method}, answered)
 		return err
 	}
-	answered := func(context.Context, any) (any, error) { return nil, nil }
-	if err := call("Status", answered); err != nil {
+	if err := call(t.Context(), "Status"); err != nil {
 		t.Error(err)
 	}
-	if err := call("ListContainers", answered); status.Code(err) != codes.Unavailable {
+	impatient, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	if err := call(impatient, "ListContainers"); status.Code(err) != codes.DeadlineExceeded {
 		t.Errorf("an empty list was given as truth: %v", err)
 	}
+	soon := time.AfterFunc(10*time.Millisecond, func() { close(r.synced) })
+	defer soon.Stop()
+	if err := call(t.Context(), "ListContainers"); err != nil {
+		t.Errorf("a call at start-up was refused: %v", err)
+	}
+}
+
+func TestEngineThatIsNeverReached(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &Server{synced: make(chan struct{})}
+		s.health.setFollowing(errors.New("connection refused"))
+		err := s.ready(t.Context())
+		wantKind(t, err, errdefs.IsUnavailable)
+		if err == nil || !strings.Contains(err.Error(), "connection refused") {
+			t.Errorf("error does not say why: %v", err)
+		}
+	})
 }
 
 func TestStatus(t *testing.T) {

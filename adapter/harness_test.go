@@ -68,7 +68,7 @@ func newRigOn(t *testing.T, engine *fakeengine.Engine, net *fakeNetwork) *rig {
 	if err := server.compare(t.Context(), true); err != nil {
 		t.Fatal(err)
 	}
-	server.synced.Store(true)
+	server.setSynced()
 	engine.ResetCalls()
 	t.Cleanup(func() {
 		server.background.Wait()

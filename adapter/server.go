@@ -91,7 +91,8 @@ type Server struct {
 
 	health     health
 	node       atomic.Pointer[node]
-	synced     atomic.Bool // the index has been filled once
+	synced     chan struct{} // closed once the index has been filled
+	sync       sync.Once
 	collectNow chan struct{}
 	background sync.WaitGroup
 }
@@ -105,6 +106,7 @@ func New(engine Engine, net Network, config Config, log klog.Logger) (*Server, e
 		engine: engine, network: net, config: config, log: log,
 		images:     newImages(engine),
 		collectNow: make(chan struct{}, 1),
+		synced:     make(chan struct{}),
 	}
 	s.index = newIndex(s.images.digests)
 	s.health.following = errors.New("no connection to the engine yet")
@@ -129,10 +131,24 @@ func (s *Server) refreshNode(ctx context.Context) error {
 	return nil
 }
 
+// setSynced lets calls through to the index.
+func (s *Server) setSynced() { s.sync.Do(func() { close(s.synced) }) }
+
+// syncTime is how long a call waits for the engine to be reached for the first
+// time. A kubelet that starts beside us, or polls while we are replaced, then
+// notices nothing.
+const syncTime = 5 * time.Second
+
 // ready is an error for as long as nothing is known of the engine.
-func (s *Server) ready() error {
-	if s.synced.Load() {
+func (s *Server) ready(ctx context.Context) error {
+	late := time.NewTimer(syncTime)
+	defer late.Stop()
+	select {
+	case <-s.synced:
 		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-late.C:
 	}
 	return fmt.Errorf("the engine at %s has not been reached yet: %w: %w", s.config.Endpoint, s.health.err(), errdefs.ErrUnavailable)
 }

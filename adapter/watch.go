@@ -136,7 +136,7 @@ func (s *Server) follow(ctx context.Context) error {
 	if err := s.compare(ctx, true); err != nil {
 		return err
 	}
-	s.synced.Store(true)
+	s.setSynced()
 	if s.health.setFollowing(nil) {
 		n := s.node.Load()
 		s.log.Info("engine reached", "endpoint", s.config.Endpoint, "engine", n.EngineVersion, "api", n.APIVersion,
