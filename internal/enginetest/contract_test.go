@@ -17,12 +17,7 @@ import (
 	"github.com/dockershimd/dockershimd/internal/fakeengine"
 )
 
-// The two interfaces are one, and the fake has it.
-var (
-	_ Engine         = adapter.Engine(nil)
-	_ adapter.Engine = Engine(nil)
-	_ adapter.Engine = (*fakeengine.Engine)(nil)
-)
+var _ adapter.Engine = (*fakeengine.Engine)(nil)
 
 func TestFakeEngine(t *testing.T) {
 	Run(t, func(t *testing.T) Subject {
