@@ -19,7 +19,7 @@ import (
 // CreateContainer creates a container in a ready sandbox. Repeated for a
 // container that has not been started, it answers with that one; one that has
 // ended under the same name and attempt is replaced.
-func (s *Server) CreateContainer(ctx context.Context, r *cri.CreateContainerRequest) (_ *cri.CreateContainerResponse, err error) {
+func (s *Server) CreateContainer(ctx context.Context, r *cri.CreateContainerRequest) (*cri.CreateContainerResponse, error) {
 	if r.GetSandboxConfig() == nil || r.GetConfig() == nil {
 		return nil, fmt.Errorf("config and sandbox_config: are required: %w", errdefs.ErrInvalidArgument)
 	}
@@ -42,13 +42,10 @@ func (s *Server) CreateContainer(ctx context.Context, r *cri.CreateContainerRequ
 		return &cri.CreateContainerResponse{ContainerId: id}, err
 	}
 
-	var u undo
-	defer u.onError(ctx, &err)
-	defer s.index.expect(body.Name)()
-	if err = makeMountSources(r.GetConfig().GetMounts()); err != nil {
+	if err := makeMountSources(r.GetConfig().GetMounts()); err != nil {
 		return nil, err
 	}
-	u.add("remove container", func(ctx context.Context) error { return s.removeCreated(ctx, body) })
+	defer s.index.expect(body.Name)()
 	id, err := s.create(ctx, body)
 	if err != nil {
 		return nil, fmt.Errorf("create container: %w", err)

@@ -37,11 +37,11 @@ func (s *Server) RunPodSandbox(ctx context.Context, r *cri.RunPodSandboxRequest)
 	var u undo
 	defer u.onError(ctx, &err)
 	defer s.index.expect(body.Name)()
-	u.add("remove sandbox", func(ctx context.Context) error { return s.removeCreated(ctx, body) })
 	id, err := s.create(ctx, body)
 	if err != nil {
 		return nil, fmt.Errorf("create sandbox: %w", err)
 	}
+	u.add("remove sandbox", func(ctx context.Context) error { return s.removeObject(ctx, id) })
 	if err = s.engine.ContainerStart(ctx, id, container.StartOptions{}); err != nil {
 		return nil, fmt.Errorf("start sandbox %s: %w", id, err)
 	}
@@ -111,10 +111,13 @@ func (s *Server) earlierSandbox(ctx context.Context, body translate.Body) (id st
 	return old.id(), nil
 }
 
-// create makes a container. A container of ours that holds the name, because an
-// attempt was cut off before the index could know of it, gives way; anybody
-// else's does not.
+// create makes a container, or leaves nothing. A container of ours that holds
+// the name, because an attempt was cut off before the index could know of it,
+// gives way; anybody else's does not.
 func (s *Server) create(ctx context.Context, body translate.Body) (id string, err error) {
+	var u undo
+	defer u.onError(ctx, &err)
+	u.add("remove what was created", func(ctx context.Context) error { return s.removeCreated(ctx, body) })
 	for tries := 0; ; tries++ {
 		created, err := s.engine.ContainerCreate(ctx, body.Config, body.Host, nil, nil, body.Name)
 		if err == nil {
@@ -153,8 +156,8 @@ func (s *Server) clearName(ctx context.Context, body translate.Body) error {
 	return s.removeObject(ctx, holder.ID)
 }
 
-// removeCreated takes a create back whose answer may have been lost: whatever
-// the request made is removed, but nothing else that has its name.
+// removeCreated takes a create back whose answer may have been lost: what the
+// request made, which nobody can have started, but nothing else of its name.
 func (s *Server) removeCreated(ctx context.Context, body translate.Body) error {
 	holder, err := s.engine.ContainerInspect(ctx, body.Name)
 	if errdefs.IsNotFound(err) {
@@ -163,7 +166,8 @@ func (s *Server) removeCreated(ctx context.Context, body translate.Body) error {
 	if err != nil {
 		return fmt.Errorf("inspect container %s: %w", body.Name, err)
 	}
-	if translate.Fingerprint(holder.Config.Labels) != translate.Fingerprint(body.Config.Labels) {
+	same := translate.Fingerprint(holder.Config.Labels) == translate.Fingerprint(body.Config.Labels)
+	if !same || holder.State.Status != container.StateCreated {
 		return nil
 	}
 	return s.removeObject(ctx, holder.ID)

@@ -135,6 +135,22 @@ func TestUnknownLeftoverGivesWay(t *testing.T) {
 	}
 }
 
+// Where the index has missed a sandbox that runs, its own request must not
+// take it for a leftover.
+func TestUnknownReadySandboxIsSpared(t *testing.T) {
+	r := newRig(t)
+	other := newRigOn(t, r.engine, r.net)
+	id := other.runPod(podConfig("web"))
+	_, err := r.RunPodSandbox(t.Context(), &cri.RunPodSandboxRequest{Config: podConfig("web")})
+	wantKind(t, err, errdefs.IsAlreadyExists)
+	if len(r.engine.Leftovers()) != 1 || len(r.net.ids()) != 1 {
+		t.Errorf("containers %v, attached %v", r.engine.Leftovers(), r.net.ids())
+	}
+	if again := r.runPod(podConfig("web")); again != id {
+		t.Errorf("%s, then %s", id, again)
+	}
+}
+
 func TestPauseThatEndsAtOnce(t *testing.T) {
 	r := newRig(t)
 	r.engine.OnStart(func(container.InspectResponse) fakeengine.Process {
