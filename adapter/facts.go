@@ -53,7 +53,7 @@ func (s *Server) readNode(ctx context.Context) (*node, error) {
 	return n, nil
 }
 
-// cgroupVersion: engines before 20.10.? leave it out on cgroup v1.
+// cgroupVersion is 1 unless the engine says otherwise.
 func cgroupVersion(info system.Info) int {
 	if info.CgroupVersion == "2" {
 		return 2

@@ -100,8 +100,7 @@ func (o *options) bind(f *pflag.FlagSet) {
 	o.bindLogging(f)
 }
 
-// bindLogging adds klog's verbosity, the one of its flags that is not
-// deprecated.
+// bindLogging adds klog's verbosity; most of its other flags are deprecated.
 func (o *options) bindLogging(f *pflag.FlagSet) {
 	all := flag.NewFlagSet("klog", flag.ContinueOnError)
 	klog.InitFlags(all)
