@@ -65,7 +65,6 @@ func (s *Server) RunPodSandbox(ctx context.Context, r *cri.RunPodSandboxRequest)
 	}
 	s.index.put(pause, asked, func(container.InspectResponse) []string { return addresses })
 	s.index.setAddresses(id, addresses)
-	klog.FromContext(ctx).V(2).Info("pod attached", "sandbox", id, "addresses", addresses)
 	return &cri.RunPodSandboxResponse{PodSandboxId: id}, nil
 }
 

@@ -74,8 +74,10 @@ func (h *health) setPinging(err error) (changed bool) {
 }
 
 // Run keeps the index true until ctx ends: it follows the engine's events, and
-// connects again whenever they break off. It returns nil.
+// connects again whenever they break off. It returns nil, when nothing of ours
+// runs any more; pulls run for as long as an RPC waits for them.
 func (s *Server) Run(ctx context.Context) error {
+	defer s.flights.wait()
 	defer s.background.Wait()
 	s.background.Go(func() { s.ping(ctx) })
 	s.background.Go(func() { s.collect(ctx) })
