@@ -223,6 +223,23 @@ func TestOOMKilled(t *testing.T) {
 	r.eventually("the reason", func() bool { return r.containerStatus(id).Reason == "OOMKilled" })
 }
 
+// The engine's own flag may come after the end, or not at all.
+func TestOOMEventWithoutTheEnginesFlag(t *testing.T) {
+	r := newRig(t).watched()
+	_, id := r.runContainer(podConfig("web"), containerConfig("app"))
+	r.eventually("the start's event", func() bool { return r.engine.Count("ContainerInspect") == 2 })
+	r.eventually("the start is taken over", func() bool {
+		last, _ := r.index.last(id)
+		return last.inspect.State.Pid != 0
+	})
+	r.index.oomKilled(id)
+	r.engine.Exit(id, 137)
+	r.eventually("the end", func() bool { return r.containerStatus(id).State == cri.ContainerState_CONTAINER_EXITED })
+	if s := r.containerStatus(id); s.Reason != "OOMKilled" || s.ExitCode != 137 {
+		t.Errorf("status %v", s)
+	}
+}
+
 func TestLogLink(t *testing.T) {
 	r := newRig(t)
 	pod := podConfig("web")

@@ -133,9 +133,17 @@ func (x *index) setSandbox(what seen, addresses []string) {
 }
 
 func (x *index) putWorkload(next seen) {
-	if old := x.containers[next.inspect.ID]; old == nil || !next.at.Before(old.at) {
-		x.setWorkload(next)
+	old := x.containers[next.inspect.ID]
+	if old != nil && next.at.Before(old.at) {
+		return
 	}
+	// What an oom event told of this run stays true until the engine says so too.
+	if old != nil && old.inspect.State.OOMKilled && old.inspect.State.StartedAt == next.inspect.State.StartedAt {
+		state := *next.inspect.State
+		state.OOMKilled = true
+		next.inspect.State = &state
+	}
+	x.setWorkload(next)
 }
 
 // setWorkload expects the lock to be held.

@@ -36,8 +36,8 @@ func (s *Server) StopPodSandbox(ctx context.Context, r *cri.StopPodSandboxReques
 	return &cri.StopPodSandboxResponse{}, s.stopSandbox(ctx, sb)
 }
 
-// lockSandbox finds a sandbox and takes its pod's lock. Both results may be
-// nil-like: for a sandbox that is gone sb is nil, and unlock does nothing.
+// lockSandbox finds a sandbox and takes its pod's lock. For a sandbox that is
+// gone sb is nil, and so is err; unlock may be called all the same.
 func (s *Server) lockSandbox(ctx context.Context, id string) (sb *sandbox, unlock func(), err error) {
 	sb, err = s.index.sandbox(id)
 	if errdefs.IsNotFound(err) {
@@ -144,11 +144,10 @@ func (s *Server) removeSandbox(ctx context.Context, sb *sandbox) error {
 // removeObject removes a container of any kind by force, with its anonymous
 // volumes, and returns when the index shows it.
 func (s *Server) removeObject(ctx context.Context, id string) error {
-	at := time.Now()
 	err := s.engine.ContainerRemove(ctx, id, container.RemoveOptions{Force: true, RemoveVolumes: true})
 	switch {
 	case err == nil || errdefs.IsNotFound(err):
-		s.index.remove(id, at)
+		s.index.remove(id, time.Now()) // answers asked for until now may still show it
 		return nil
 	case errdefs.IsConflict(err):
 		// Somebody else is removing it; their removal serves.

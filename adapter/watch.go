@@ -234,7 +234,7 @@ func (s *Server) refresh(ctx context.Context, id string) error {
 	at := time.Now()
 	c, err := s.engine.ContainerInspect(ctx, id)
 	if errdefs.IsNotFound(err) {
-		s.index.remove(id, at)
+		s.index.remove(id, time.Now())
 		return nil
 	}
 	if err != nil {
