@@ -188,7 +188,10 @@ func (b *bench) onContainer(id string) map[string]error {
 	ctx := b.Context()
 	_, inspect := b.ContainerInspect(ctx, id)
 	_, update := b.ContainerUpdate(ctx, id, container.UpdateConfig{Resources: container.Resources{CPUShares: 100}})
+	_, exec := b.ContainerExecCreate(ctx, id, everything(idle))
 	return map[string]error{
+		"exec":    exec,
+		"resize":  b.ContainerResize(ctx, id, container.ResizeOptions{Height: 24, Width: 80}),
 		"inspect": inspect,
 		"update":  update,
 		"start":   b.ContainerStart(ctx, id, container.StartOptions{}),

@@ -77,7 +77,8 @@ func systemDiskUsage(b *bench) {
 	}
 }
 
-// everyCall makes each call with ctx, in a way that would succeed.
+// everyCall makes each call with ctx, in a way that would succeed if there were a
+// command with the container's id.
 func (b *bench) everyCall(ctx context.Context, id string) map[string]error {
 	errs := map[string]error{
 		"start":  b.ContainerStart(ctx, id, container.StartOptions{}),
@@ -88,6 +89,12 @@ func (b *bench) everyCall(ctx context.Context, id string) map[string]error {
 	_, errs["inspect"] = b.ContainerInspect(ctx, id)
 	_, errs["list"] = b.ContainerList(ctx, container.ListOptions{})
 	_, errs["update"] = b.ContainerUpdate(ctx, id, container.UpdateConfig{Resources: container.Resources{CPUShares: 100}})
+	errs["resize"] = b.ContainerResize(ctx, id, container.ResizeOptions{Height: 24, Width: 80})
+	_, errs["attach"] = b.ContainerAttach(ctx, id, container.AttachOptions{Stream: true})
+	_, errs["exec create"] = b.ContainerExecCreate(ctx, id, everything(idle))
+	_, errs["exec attach"] = b.ContainerExecAttach(ctx, id, container.ExecAttachOptions{})
+	_, errs["exec inspect"] = b.ContainerExecInspect(ctx, id)
+	errs["exec resize"] = b.ContainerExecResize(ctx, id, container.ResizeOptions{Height: 24, Width: 80})
 	_, errs["image inspect"] = b.ImageInspect(ctx, b.image)
 	_, errs["image list"] = b.ImageList(ctx, image.ListOptions{})
 	_, errs["image load"] = b.ImageLoad(ctx, smallImage(b).archive(b))

@@ -12,9 +12,11 @@ import (
 	"github.com/docker/docker/api/types/events"
 )
 
-// entry is a container. What inspect shows of it is all there is.
+// entry is a container: what inspect shows of it, and its process, or the next
+// one if it does not run.
 type entry struct {
 	container.InspectResponse
+	task *task
 }
 
 // ContainerInspect finds by id, by name, and by a prefix of one id.

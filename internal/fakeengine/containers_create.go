@@ -159,7 +159,7 @@ func (e *Engine) created(id, name, imageID string, config *container.Config, hos
 	if len(command) > 0 {
 		base.Path, base.Args = command[0], command[1:]
 	}
-	return &entry{container.InspectResponse{
+	return &entry{task: newTask(), InspectResponse: container.InspectResponse{
 		ContainerJSONBase: base,
 		Config:            config,
 		Mounts:            []container.MountPoint{},

@@ -19,6 +19,11 @@ type Process struct {
 	// Exited makes the process end as soon as it has started, with ExitCode.
 	Exited   bool
 	ExitCode int
+	// Run, unless nil, is the process's work, on a goroutine of its own: what it
+	// writes reaches those who are attached, and what they type it reads. The
+	// container exits with what it returns. The context ends when the container
+	// does otherwise; what Run returns then does not matter.
+	Run func(ctx context.Context, std Stdio) (exitCode int)
 	// Error, unless empty, is why the command cannot be run: the start fails
 	// with that text, and ExitCode, such as 127, is shown by inspect.
 	Error string
@@ -67,10 +72,31 @@ func (e *Engine) start(c *entry) error {
 		StartedAt: now(), FinishedAt: c.State.FinishedAt,
 	}
 	e.containerEvent(c, events.ActionStart)
-	if process.Exited {
+	switch {
+	case process.Exited:
 		e.exit(c, process.ExitCode)
+	case process.Run != nil:
+		e.work(c, c.task, process.Run)
 	}
 	return nil
+}
+
+func (e *Engine) work(c *entry, t *task, run func(context.Context, Stdio) int) {
+	if !c.Config.OpenStdin {
+		t.stdin.close()
+	}
+	if size := c.HostConfig.ConsoleSize; c.Config.Tty && size != [2]uint{} {
+		t.resize(size)
+	}
+	std := t.stdio(c.Config.Tty)
+	go func() {
+		code := run(t.ctx, std)
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		if !t.over() {
+			e.exit(c, code)
+		}
+	}()
 }
 
 // startFailed leaves the container as it was, but for the exit code and the
@@ -99,18 +125,22 @@ func (e *Engine) ContainerStop(ctx context.Context, id string, options container
 func (e *Engine) stop(c *entry) {
 	e.kill(c, 15)
 	e.kill(c, 9)
-	end(c, 137)
+	e.end(c, 137)
 	e.containerEvent(c, events.ActionStop)
 	e.dieEvent(c)
 }
 
 func (e *Engine) exit(c *entry, code int) {
-	end(c, code)
+	e.end(c, code)
 	e.dieEvent(c)
 }
 
-// end is the end of the container's process; the event comes after it.
-func end(c *entry, code int) {
+// end is the end of the container's process and of its commands; the event
+// comes after it.
+func (e *Engine) end(c *entry, code int) {
+	c.task.end()
+	c.task = newTask()
+	e.endExecs(c)
 	c.State = &container.State{
 		Status: container.StateExited, ExitCode: code, OOMKilled: c.State.OOMKilled,
 		StartedAt: c.State.StartedAt, FinishedAt: now(),

@@ -29,6 +29,8 @@ type Engine struct {
 	images     []*storedImage
 	remotes    map[string]Remote // by reference, with the tag and with the digest
 	run        func(container.InspectResponse) Process
+	exec       func(container.InspectResponse, container.ExecOptions) Command
+	execs      []*command // in order of creation
 	lastPID    int
 }
 
@@ -43,6 +45,7 @@ func New(dir string) *Engine {
 		apiVersion: api.DefaultVersion,
 		remotes:    map[string]Remote{},
 		run:        func(container.InspectResponse) Process { return Process{} },
+		exec:       func(container.InspectResponse, container.ExecOptions) Command { return Command{} },
 		lastPID:    maxPID,
 	}
 }
@@ -50,15 +53,22 @@ func New(dir string) *Engine {
 // call is one Engine API call: it is counted and meets its faults, and unless
 // one of them says otherwise it takes effect, with the engine locked.
 func call[T any](ctx context.Context, e *Engine, c Call, effect func() (T, error)) (T, error) {
+	return reach(ctx, e, c, func() (T, error) {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.negotiate()
+		return effect()
+	})
+}
+
+// reach is call for an effect that waits, and so locks the engine by itself.
+func reach[T any](ctx context.Context, e *Engine, c Call, effect func() (T, error)) (T, error) {
 	var nothing T
 	fault, err := e.faults.arrive(ctx, c)
 	if err != nil {
 		return nothing, err
 	}
-	e.mu.Lock()
-	e.negotiate()
 	answer, err := effect()
-	e.mu.Unlock()
 	if lost := fault.strike(ctx, c.Method, After); lost != nil {
 		return nothing, lost
 	}

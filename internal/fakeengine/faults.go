@@ -59,7 +59,8 @@ func (e *Engine) FailNth(n int, when When, err error) {
 }
 
 // CancelNth calls cancel at the n-th call, counted as for FailNth. A call whose
-// context ends by that returns the context's error.
+// context ends by that returns the context's error, except that a call for a
+// stream of a process tells of its closed connection only, as Docker's client.
 func (e *Engine) CancelNth(n int, when When, cancel context.CancelFunc) {
 	e.faults.set(n, fault{when: when, cancel: cancel})
 }
@@ -100,25 +101,28 @@ func (e *Engine) ResetCalls() {
 }
 
 // Down makes each call fail as if nothing listened on the socket, and cuts the
-// answers that are under way.
+// answers that are under way. The stream of a process is cut without an error,
+// as if the process had ended: so the kernel closes the socket of an engine that
+// was killed.
 func (e *Engine) Down() {
-	e.faults.mu.Lock()
-	defer e.faults.mu.Unlock()
-	if !closed(e.faults.session) {
-		close(e.faults.session)
+	e.faults.end()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, c := range e.containers {
+		c.task.cut()
+	}
+	for _, c := range e.execs {
+		c.cut()
+		c.forgotten = true
 	}
 }
 
 // Up ends Down. The containers are as the test left them, as if the engine had
-// been configured with live-restore; the events are forgotten, as an engine
-// keeps them in memory only.
+// been configured with live-restore. The events and the ids of commands are
+// forgotten, as an engine keeps them in memory only; the commands that ran go on.
 func (e *Engine) Up() {
 	e.journal.forget()
-	e.faults.mu.Lock()
-	defer e.faults.mu.Unlock()
-	if closed(e.faults.session) {
-		e.faults.session = make(chan struct{})
-	}
+	e.faults.begin()
 }
 
 // Restart is Down and Up.
@@ -127,8 +131,8 @@ func (e *Engine) Restart() {
 	e.Up()
 }
 
-// Hang keeps each call, and the streams of events, waiting until Resume or the
-// end of its context.
+// Hang keeps each call, and the streams of events and of processes, waiting until
+// Resume or the end of its context.
 func (e *Engine) Hang() {
 	e.faults.mu.Lock()
 	defer e.faults.mu.Unlock()
@@ -144,6 +148,23 @@ func (e *Engine) Resume() {
 	if e.faults.resume != nil {
 		close(e.faults.resume)
 		e.faults.resume = nil
+	}
+}
+
+// end is the end of the session, and of the answers of it.
+func (f *faults) end() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !closed(f.session) {
+		close(f.session)
+	}
+}
+
+func (f *faults) begin() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if closed(f.session) {
+		f.session = make(chan struct{})
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/events"
@@ -90,6 +91,20 @@ func everyCall(t *testing.T, e *Engine, ctx context.Context) map[string]error {
 	_, errs["ContainerInspect"] = e.ContainerInspect(ctx, "one")
 	_, errs["ContainerUpdate"] = e.ContainerUpdate(ctx, "one", container.UpdateConfig{})
 	_, errs["ContainerList"] = e.ContainerList(ctx, container.ListOptions{})
+	response, err := e.ContainerAttach(ctx, "one", container.AttachOptions{Stream: true})
+	errs["ContainerAttach"] = closing(response, err)
+	errs["ContainerResize"] = e.ContainerResize(ctx, "one", container.ResizeOptions{})
+	created, err := e.ContainerExecCreate(ctx, "one", container.ExecOptions{Cmd: []string{"run"}})
+	errs["ContainerExecCreate"] = err
+	response, err = e.ContainerExecAttach(ctx, created.ID, container.ExecAttachOptions{})
+	errs["ContainerExecAttach"] = closing(response, err)
+	_, errs["ContainerExecInspect"] = e.ContainerExecInspect(ctx, created.ID)
+	if created.ID == "" || err == nil { // else it would wait for the start
+		errs["ContainerExecResize"] = e.ContainerExecResize(ctx, created.ID, container.ResizeOptions{})
+	}
+	if errdefs.IsInternal(errs["ContainerExecResize"]) {
+		errs["ContainerExecResize"] = nil // the command has ended
+	}
 	errs["ContainerStop"] = e.ContainerStop(ctx, "one", container.StopOptions{})
 	errs["ContainerRemove"] = e.ContainerRemove(ctx, "one", container.RemoveOptions{})
 	_, errs["ImageList"] = e.ImageList(ctx, image.ListOptions{})
@@ -107,6 +122,13 @@ func everyCall(t *testing.T, e *Engine, ctx context.Context) map[string]error {
 		errs["Events"] = nil // ended by us, not by a fault
 	}
 	return errs
+}
+
+func closing(response types.HijackedResponse, err error) error {
+	if err == nil {
+		response.Close()
+	}
+	return err
 }
 
 func TestEveryCallMeetsFaults(t *testing.T) {
@@ -129,7 +151,8 @@ func TestEveryCallMeetsFaults(t *testing.T) {
 	e.OnCall(nil)
 	e.Down()
 	for method, err := range everyCall(t, e, t.Context()) {
-		if !client.IsErrConnectionFailed(err) {
+		stream := method == "ContainerAttach" || method == "ContainerExecAttach"
+		if err == nil || client.IsErrConnectionFailed(err) == stream {
 			t.Errorf("%s of an engine that is down: %v", method, err)
 		}
 	}
@@ -156,8 +179,8 @@ func TestWalk(t *testing.T) {
 		}
 		struck++
 	}
-	if struck != 16 {
-		t.Errorf("%d calls were struck, want each of 16", struck)
+	if struck != 22 {
+		t.Errorf("%d calls were struck, want each of 22", struck)
 	}
 }
 

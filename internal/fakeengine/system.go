@@ -121,6 +121,10 @@ func (e *Engine) negotiate() {
 	}
 }
 
+// knowsConsoleSize tells whether a command can be given the size of its terminal
+// before it starts.
+func knowsConsoleSize(version string) bool { return versions.GreaterThanOrEqualTo(version, "1.42") }
+
 func defaultInfo(dir string) system.Info {
 	return system.Info{
 		ID:              "fake",
