@@ -8,8 +8,9 @@ import "regexp"
 // that has no row is a decision that nobody has taken yet.
 var arrows = map[string][]string{
 	"cmd/dockershimd":    {"adapter", "network", "logs", "stats", "streaming"},
-	"adapter":            {"adapter/pauseimage", "translate", "network", "logs", "stats"},
+	"adapter":            {"adapter/pauseimage", "adapter/proctree", "translate", "network", "logs", "stats"},
 	"adapter/pauseimage": {},
+	"adapter/proctree":   {},
 	"translate":          {},
 	"network":            {},
 	"streaming":          {},
@@ -24,7 +25,7 @@ var arrows = map[string][]string{
 var importers = map[string][]string{
 	// CRI is the language of the house.
 	"k8s.io/cri-api":                {"cmd/dockershimd", "adapter", "translate", "network", "streaming", "logs", "stats"},
-	"github.com/containerd/errdefs": {"cmd/dockershimd", "adapter", "adapter/pauseimage", "translate", "network", "streaming", "logs", "stats"},
+	"github.com/containerd/errdefs": {"cmd/dockershimd", "adapter", "adapter/pauseimage", "adapter/proctree", "translate", "network", "streaming", "logs", "stats"},
 	"k8s.io/klog/v2":                {"cmd/dockershimd", "adapter", "network", "streaming", "logs", "stats"},
 	"golang.org/x/sync":             {"cmd/dockershimd", "adapter", "network", "streaming", "logs", "stats"},
 
@@ -46,7 +47,7 @@ var importers = map[string][]string{
 	"github.com/vishvananda/netlink":     {"network", "stats"},
 	"github.com/vishvananda/netns":       {"network"},
 	"github.com/fsnotify/fsnotify":       {"network", "logs"},
-	"golang.org/x/sys":                   {"cmd/dockershimd", "adapter", "network", "logs", "stats"},
+	"golang.org/x/sys":                   {"cmd/dockershimd", "adapter", "adapter/proctree", "network", "logs", "stats"},
 	"github.com/coreos/go-systemd/v22":   {"cmd/dockershimd"},
 	"github.com/spf13/cobra":             {"cmd/dockershimd"},
 	"github.com/spf13/pflag":             {"cmd/dockershimd"},
