@@ -36,6 +36,7 @@ check: bin/staticcheck ## format, vet, lint and unit tests; no root, no engine, 
 	go vet ./...
 	bin/staticcheck ./...
 	go test -race ./...
+	cd test/tools && go test ./streamclient
 
 fix: ## format, tidy go.mod, and rewrite the golden files and generated documents for review
 	gofmt -w .
@@ -43,7 +44,7 @@ fix: ## format, tidy go.mod, and rewrite the golden files and generated document
 	UPDATE=1 go test ./...
 
 # go test builds outside and runs each package's tests inside a rig of its own.
-engine: bin/dockershimd bin/crictl ## the tests that need an engine, on ENGINE=20.10, 26.1 or 28.5
+engine: bin/dockershimd bin/crictl bin/streamclient ## the tests that need an engine, on ENGINE=20.10, 26.1 or 28.5
 	$(SUDO) test/engine/install.sh $(ENGINE)
 	go test -count=1 -p 1 -timeout 15m -exec "$(SUDO) $(CURDIR)/test/engine/with-engine.sh $(ENGINE) --" \
 		$(foreach package,$(ENGINE_PACKAGES),$(if $(wildcard $(package:/...=)/*_test.go),$(package)))
@@ -51,8 +52,11 @@ engine: bin/dockershimd bin/crictl ## the tests that need an engine, on ENGINE=2
 conformance: ## critest against an engine; not there yet
 	@echo "make conformance: the conformance suite is not part of this repository yet" >&2; exit 2
 
-bench: ## the benchmarks
-	go test -run '^$$' -bench . -benchmem ./...
+bench: bin/dockershimd bin/crictl bin/streamclient ## the benchmarks; each of the costs on ENGINE is a ratio of two things in one run
+	go test -run '^$$' -bench . -benchmem ./adapter
+	$(SUDO) test/engine/install.sh $(ENGINE)
+	go test -count=1 -v -timeout 15m -run '^TestCost' -exec "$(SUDO) env BENCH=1 $(CURDIR)/test/engine/with-engine.sh $(ENGINE) --" \
+		./test/integration
 
 size: bin/dockershimd ## the size of the daemon and the modules linked into it; fails above the limit
 	@bytes=$$(stat -c %s $<); modules=$$(go version -m $< | grep -c '^	dep	'); \
@@ -70,6 +74,9 @@ bin/crictl: test/tools/go.mod
 	cd test/tools && $(GO_BUILD) -o ../../$@ \
 		-ldflags "-s -w -X sigs.k8s.io/cri-tools/pkg/version.Version=$$(go list -m -f '{{.Version}}' sigs.k8s.io/cri-tools)" \
 		sigs.k8s.io/cri-tools/cmd/crictl
+
+bin/streamclient: test/tools/go.mod $(wildcard test/tools/streamclient/*.go)
+	cd test/tools && $(GO_BUILD) -ldflags '-s -w' -o ../../$@ ./streamclient
 
 bin/staticcheck: test/tools/go.mod
 	cd test/tools && $(GO_BUILD) -ldflags '-s -w' -o ../../$@ honnef.co/go/tools/cmd/staticcheck
