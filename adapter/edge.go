@@ -14,9 +14,9 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// readers are the prefixes of methods that change nothing; kubelets call them
-// all the time, so they are logged at a higher level.
-var readers = []string{"Version", "Status", "List", "Stream", "PodSandboxStatus", "ContainerStatus", "ImageStatus", "ImageFsInfo", "RuntimeConfig"}
+// readers are the prefixes of methods that kubelets call all the time: those that
+// change nothing, and the probes. They are logged at a higher level.
+var readers = []string{"ExecSync", "Version", "Status", "List", "Stream", "PodSandboxStatus", "ContainerStatus", "ImageStatus", "ImageFsInfo", "RuntimeConfig"}
 
 // Unary is the edge of every call: it answers Unavailable until the engine has
 // been reached once, logs one line and gives the error its gRPC code.

@@ -5,6 +5,7 @@ package adapter
 import (
 	"context"
 	"errors"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -54,7 +55,7 @@ func newRigOn(t *testing.T, engine *fakeengine.Engine, net *fakeNetwork) *rig {
 		t.Fatal(err)
 	}
 	log, _ := ktesting.NewTestContext(t)
-	server, err := New(engine, net, Config{
+	server, err := New(engine, net, &fakeStreams{}, Config{
 		Endpoint: "unix:///nowhere", PauseImage: pauseRef, OOMScoreAdj: OOMScoreExact,
 		PullProgressDeadline: time.Minute, ResolvConf: resolv,
 	}, log)
@@ -225,6 +226,7 @@ type fakeNetwork struct {
 	cidrs     []string
 	status    error
 	lost      bool // Holds says no
+	dial      func(ctx context.Context, id string, port uint16) (net.Conn, error)
 }
 
 var errNetwork = errors.New("plugin failed")
@@ -303,6 +305,27 @@ func (n *fakeNetwork) SetPodCIDRs(cidrs []string) error {
 	}
 	n.cidrs = cidrs
 	return nil
+}
+
+// Dial connects to what the test has put there, for the node too.
+func (n *fakeNetwork) Dial(ctx context.Context, id string, port uint16) (net.Conn, error) {
+	if n.dial == nil {
+		return nil, errNetwork
+	}
+	return n.dial(ctx, id, port)
+}
+
+func (n *fakeNetwork) DialNode(ctx context.Context, port uint16) (net.Conn, error) {
+	return n.Dial(ctx, "", port)
+}
+
+// fakeStreams hands out URLs that lead nowhere.
+type fakeStreams struct{ err error }
+
+func (s *fakeStreams) ExecURL(*cri.ExecRequest) (string, error)     { return "http://exec", s.err }
+func (s *fakeStreams) AttachURL(*cri.AttachRequest) (string, error) { return "http://attach", s.err }
+func (s *fakeStreams) PortForwardURL(*cri.PortForwardRequest) (string, error) {
+	return "http://portforward", s.err
 }
 
 func (n *fakeNetwork) ids() []string {

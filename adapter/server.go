@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -71,6 +72,8 @@ type Network interface {
 	Status(ctx context.Context) error
 	Describe() network.Description
 	SetPodCIDRs(cidrs []string) error
+	Dial(ctx context.Context, sandboxID string, port uint16) (net.Conn, error)
+	DialNode(ctx context.Context, port uint16) (net.Conn, error)
 }
 
 // Server answers CRI. Its methods are in one file per family of RPCs.
@@ -80,6 +83,7 @@ type Server struct {
 
 	engine  Engine
 	network Network
+	streams Streams
 	config  Config
 	log     klog.Logger
 
@@ -98,12 +102,12 @@ type Server struct {
 }
 
 // New prepares a server; Run must run for it to answer.
-func New(engine Engine, net Network, config Config, log klog.Logger) (*Server, error) {
+func New(engine Engine, net Network, streams Streams, config Config, log klog.Logger) (*Server, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
 	}
 	s := &Server{
-		engine: engine, network: net, config: config, log: log,
+		engine: engine, network: net, streams: streams, config: config, log: log,
 		images:     newImages(engine),
 		collectNow: make(chan struct{}, 1),
 		synced:     make(chan struct{}),

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"testing"
 
+	"github.com/docker/docker/api/types/container"
 	"google.golang.org/protobuf/proto"
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
@@ -32,6 +33,9 @@ var subjects = []subject{
 	{validSandbox(), "config", observeSandbox},
 	{validContainer(), "config", observeContainer},
 	{&cri.UpdateContainerResourcesRequest{}, "", observeUpdate},
+	{&cri.ExecSyncRequest{Cmd: []string{"true"}}, "", observeExecSync},
+	{&cri.ExecRequest{Cmd: []string{"true"}, Stdout: true}, "", observeExec},
+	{&cri.AttachRequest{Stdout: true}, "", observeAttach},
 	{&cri.ImageSpec{Image: "busybox"}, "image", observeImage},
 	{&cri.AuthConfig{}, "auth", observeAuth},
 	{&cri.PodSandboxFilter{}, "filter", observeSandboxFilter},
@@ -157,6 +161,22 @@ func profilesOf(sc securityContext) Profiles {
 func observeUpdate(_ testing.TB, m proto.Message) (string, error) {
 	update, err := UpdateBody(m.(*cri.UpdateContainerResourcesRequest).GetLinux())
 	return fmt.Sprintf("%+v", update), err
+}
+
+func observeExecSync(_ testing.TB, m proto.Message) (string, error) {
+	r := m.(*cri.ExecSyncRequest)
+	return fmt.Sprintf("%+v", ExecSyncBody(r)), CheckExecSync(r)
+}
+
+func observeExec(_ testing.TB, m proto.Message) (string, error) {
+	r := m.(*cri.ExecRequest)
+	return fmt.Sprintf("%+v", ExecBody(r, TerminalSize{})), CheckExec(r)
+}
+
+func observeAttach(_ testing.TB, m proto.Message) (string, error) {
+	r := m.(*cri.AttachRequest)
+	c := container.InspectResponse{Config: &container.Config{OpenStdin: true}}
+	return fmt.Sprintf("%+v", AttachBody(r, c)), CheckAttach(r)
 }
 
 func observeImage(_ testing.TB, m proto.Message) (string, error) {

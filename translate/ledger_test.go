@@ -89,6 +89,15 @@ var elsewhere = map[string]string{
 	"UpdateRuntimeConfigRequest.runtime_config.network_config.pod_cidr": "adapter",
 	"ListImagesRequest.filter":                                          "adapter",
 	"ImageStatusRequest.verbose":                                        "adapter",
+	"ExecSyncRequest.container_id":                                      "adapter",
+	"ExecSyncRequest.timeout":                                           "adapter",
+	"ExecRequest.container_id":                                          "adapter",
+	"ExecRequest.stdout":                                                "streaming",
+	"AttachRequest.container_id":                                        "adapter",
+	"AttachRequest.stdout":                                              "streaming",
+	"AttachRequest.tty":                                                 "streaming",
+	"PortForwardRequest.pod_sandbox_id":                                 "adapter",
+	"PortForwardRequest.port":                                           "streaming",
 }
 
 // TestElsewhere looks for the fields in the packages that are said to honour them.

@@ -17,6 +17,7 @@ import (
 
 	"github.com/dockershimd/dockershimd/adapter"
 	"github.com/dockershimd/dockershimd/network"
+	"github.com/dockershimd/dockershimd/streaming"
 )
 
 // options is what the flags say, as far as no package's Config holds it.
@@ -25,6 +26,7 @@ type options struct {
 	root    string
 	adapter adapter.Config
 	network network.Config
+	streams streaming.Config
 
 	cniBinDirs    string
 	podCIDRs      string
@@ -33,7 +35,6 @@ type options struct {
 	logLevel      string
 
 	requestTimeout time.Duration
-	streamingAddr  string
 	runtimeCgroups string
 	dualStack      bool
 	pluginMTU      int
@@ -79,7 +80,7 @@ func (o *options) bind(f *pflag.FlagSet) {
 	f.StringVar(&o.adapter.PauseImage, "pod-infra-container-image", "registry.k8s.io/pause:3.10", "image of the pause containers; a built-in one serves where it can be neither found nor pulled")
 	f.DurationVar(&o.adapter.PullProgressDeadline, "image-pull-progress-deadline", time.Minute, "cancel a pull after this time without progress; 0 never does")
 	f.DurationVar(&o.requestTimeout, "runtime-request-timeout", 0, "accepted and not needed: each request carries its own deadline")
-	f.StringVar(&o.streamingAddr, "streaming-bind-addr", "", "accepted; exec, attach and port-forward come in a later version")
+	o.bindStreaming(f)
 
 	f.StringVar(&o.podCIDRs, "pod-cidr", "", "pod address ranges of this node, comma separated, at most one per address family; the kubelet's word replaces them")
 	f.BoolVar(&o.dualStack, "ipv6-dual-stack", false, "accepted and not needed: all addresses that CNI assigns are reported")
@@ -98,6 +99,17 @@ func (o *options) bind(f *pflag.FlagSet) {
 	f.StringVar(&o.adapter.ResolvConf, "resolv-conf", "/etc/resolv.conf", "resolver configuration for pods that bring none")
 	f.BoolVar(&o.buildInfo, "buildinfo", false, "print the version and exit")
 	o.bindLogging(f)
+}
+
+// bindStreaming adds what exec, attach and port-forward need.
+func (o *options) bindStreaming(f *pflag.FlagSet) {
+	f.StringVar(&o.streams.Addr, "streaming-bind-addr", "127.0.0.1:0", "address and port of exec, attach and port-forward; port 0 takes any that is free. Whoever can read the kubelet's traffic to another address than loopback can run commands in pods, unless it is TLS")
+	f.StringVar(&o.streams.CertFile, "streaming-tls-cert-file", "", "certificate with which exec, attach and port-forward are served by TLS; read again when it changes")
+	f.StringVar(&o.streams.KeyFile, "streaming-tls-key-file", "", "key of that certificate")
+	f.StringVar(&o.streams.ClientCAFile, "streaming-client-ca-file", "", "authorities that clients of exec, attach and port-forward must have a certificate of; needs the certificate")
+	f.DurationVar(&o.streams.IdleTimeout, "streaming-idle-timeout", streaming.DefaultIdleTimeout, "end exec, attach and port-forward sessions on which nothing moves for this time")
+	f.DurationVar(&o.streams.CreationTimeout, "streaming-creation-timeout", streaming.DefaultCreationTimeout, "how long a client of exec, attach or port-forward may take to open its streams")
+	o.streams.DrainTime = streaming.DefaultDrainTime
 }
 
 // bindLogging adds klog's verbosity; most of its other flags are deprecated.
@@ -144,7 +156,7 @@ func (o *options) complete(f *pflag.FlagSet) error {
 	if o.adapter.Endpoint == "" {
 		o.adapter.Endpoint = os.Getenv("DOCKER_HOST")
 	}
-	return errors.Join(append(errs, o.adapter.Validate(), o.network.Validate())...)
+	return errors.Join(append(errs, o.adapter.Validate(), o.network.Validate(), o.streams.Validate())...)
 }
 
 // commaList is a comma-separated list without empty parts.

@@ -60,11 +60,11 @@ func parsed(t *testing.T, args ...string) (options, error) {
 func TestExistingCommandLines(t *testing.T) {
 	o, err := parsed(t, "--container-runtime-endpoint", "fd://", "--pod-infra-container-image=registry.k8s.io/pause:3.9",
 		"--network-plugin=cni", "--hairpin-mode=hairpin-veth", "--pod-cidr=10.1.0.0/24,fd00:1::/64", "--ipv6-dual-stack=True",
-		"--cni-bin-dir=/opt/cni/bin", "--log-level", "debug", "--runtime-request-timeout=15m")
+		"--cni-bin-dir=/opt/cni/bin", "--log-level", "debug", "--runtime-request-timeout=15m", "--streaming-bind-addr=:10010")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !o.network.HairpinMode || len(o.network.PodCIDRs) != 2 || len(o.network.BinDirs) != 1 || o.adapter.PauseImage != "registry.k8s.io/pause:3.9" {
+	if !o.network.HairpinMode || len(o.network.PodCIDRs) != 2 || len(o.network.BinDirs) != 1 || o.adapter.PauseImage != "registry.k8s.io/pause:3.9" || o.streams.Addr != ":10010" {
 		t.Errorf("options %+v", o)
 	}
 }
@@ -79,6 +79,10 @@ func TestRefusedCommandLines(t *testing.T) {
 		"--image-pull-progress-deadline=-1s": "negative",
 		"--pod-cidr=10.1.0.0":                "10.1.0.0",
 		"--network-default=overlay":          "overlay",
+		"--streaming-bind-addr=1.2.3.4:x":    "1.2.3.4:x",
+		"--streaming-tls-cert-file=/a.pem":   "key",
+		"--streaming-client-ca-file=/ca.pem": "certificate",
+		"--streaming-idle-timeout=-1s":       "idle timeout",
 	} {
 		if _, err := parsed(t, flag); err == nil || !strings.Contains(err.Error(), advice) {
 			t.Errorf("%s: %v", flag, err)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/dockershimd/dockershimd/adapter"
 	"github.com/dockershimd/dockershimd/network"
+	"github.com/dockershimd/dockershimd/streaming"
 )
 
 const (
@@ -37,7 +38,12 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	shim, err := adapter.New(engine, pods, o.adapter, log)
+	streams, err := streaming.New(o.streams)
+	if err != nil {
+		return err
+	}
+	defer streams.Close()
+	shim, err := adapter.New(engine, pods, streams, o.adapter, log)
 	if err != nil {
 		return err
 	}
@@ -50,11 +56,12 @@ func run(ctx context.Context, o options) error {
 		grpc.UnaryInterceptor(shim.Unary), grpc.StreamInterceptor(shim.Stream),
 	)
 	shim.Register(server)
-	log.Info("serving CRI", "version", version, "endpoint", listener.Addr().String(), "engine", o.adapter.Endpoint)
+	log.Info("serving CRI", "version", version, "endpoint", listener.Addr().String(), "streams", streams.Addr().String(), "engine", o.adapter.Endpoint)
 
 	parts, ctx := errgroup.WithContext(ctx)
 	parts.Go(func() error { return pods.Run(klog.NewContext(ctx, log)) })
 	parts.Go(func() error { return shim.Run(klog.NewContext(ctx, log)) })
+	parts.Go(func() error { return streams.Run(klog.NewContext(ctx, log), shim) })
 	parts.Go(func() error { return serve(ctx, server, listener) })
 	tellSystemd(log)
 	if err := parts.Wait(); err != nil && !errors.Is(err, context.Canceled) {

@@ -34,6 +34,7 @@ var importers = map[string][]string{
 	"github.com/docker/docker":             {},
 	"github.com/docker/docker/api/types":   {"adapter", "translate"},
 	"github.com/docker/docker/client":      {"adapter/engine.go"},
+	"github.com/docker/docker/pkg/stdcopy": {"adapter/stdio.go"},
 	"github.com/opencontainers/image-spec": {"adapter", "translate"},
 	"github.com/distribution/reference":    {"adapter", "translate"},
 
@@ -42,18 +43,27 @@ var importers = map[string][]string{
 	"google.golang.org/grpc/codes": {"adapter/errors.go", "adapter/edge.go"},
 	"google.golang.org/protobuf":   {"adapter", "translate"},
 
+	// The protocols of exec, attach and port-forward, and what they are made of.
+	// The adapter takes the sizes of a terminal from there.
+	"k8s.io/cri-streaming":                             {"streaming"},
+	"k8s.io/cri-streaming/pkg/streaming/remotecommand": {"streaming", "adapter"},
+	"k8s.io/streaming":                                 {"streaming"},
+	"k8s.io/utils/exec":                                {"streaming"},
+	"github.com/moby/spdystream/spdy":                  {"streaming"},
+
 	// What touches the kernel, the disk and the service manager.
 	"github.com/containernetworking/cni": {"network"},
 	"github.com/vishvananda/netlink":     {"network", "stats"},
 	"github.com/vishvananda/netns":       {"network"},
 	"github.com/fsnotify/fsnotify":       {"network", "logs"},
-	"golang.org/x/sys":                   {"cmd/dockershimd", "adapter", "adapter/proctree", "network", "logs", "stats"},
+	"golang.org/x/sys":                   {"cmd/dockershimd", "adapter", "adapter/proctree", "network", "streaming", "logs", "stats"},
 	"github.com/coreos/go-systemd/v22":   {"cmd/dockershimd"},
 	"github.com/spf13/cobra":             {"cmd/dockershimd"},
 	"github.com/spf13/pflag":             {"cmd/dockershimd"},
 
-	// For tests only: no row lets the daemon link it.
+	// For tests only: no row lets the daemon import it.
 	"github.com/google/go-containerregistry": {},
+	"golang.org/x/net":                       {},
 }
 
 // pure is what translate may import from the standard library: nothing that
