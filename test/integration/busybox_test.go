@@ -27,7 +27,10 @@ const (
 	otherImage = "localhost/integration-user:latest"
 )
 
-var applets = []string{"cat", "echo", "false", "httpd", "mkdir", "mount", "sh", "sleep", "stat", "tail", "touch", "true", "tty", "wget"}
+var applets = []string{
+	"cat", "echo", "false", "head", "httpd", "id", "mkdir", "mount", "nc", "setsid", "sh", "sha256sum", "sleep", "stat", "stty",
+	"tail", "touch", "tr", "true", "tty", "wget",
+}
 
 // needImages makes the images that the engine does not have yet.
 func (e engine) needImages(t testing.TB) {
