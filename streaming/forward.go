@@ -18,6 +18,7 @@ const maxForwards = 1000
 // PortForward is what ServePortForward calls for each connection, in a goroutine
 // that may outlive it and with a context that nothing ends.
 func (v *session) PortForward(_ context.Context, _, _ string, port int32, stream io.ReadWriteCloser) (err error) {
+	v.take(stream)
 	if err := v.beginForward(); err != nil {
 		return err // also if the client is gone: the library resets the stream then
 	}
@@ -30,7 +31,6 @@ func (v *session) PortForward(_ context.Context, _, _ string, port int32, stream
 		}
 	}()
 	defer v.recovered(&err)
-	v.take(stream)
 	return v.backend.StreamPort(v.ctx, v.request.(*cri.PortForwardRequest).GetPodSandboxId(), uint16(port), c)
 }
 

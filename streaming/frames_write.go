@@ -92,7 +92,10 @@ func (v *session) missing() bool {
 	return f.joins && (len(f.wanted) > 0 || f.waiting)
 }
 
-// take lets data through to a stream that is read from now on, nil for all.
+// take lets data through to a stream that is read from now on, nil for all. It
+// returns when the stream has been answered: the libraries hand streams out
+// before that, and an error in between would reset what the client does not have
+// yet, so that it would not see the error.
 func (v *session) take(stream any) {
 	v.mu.Lock()
 	f := v.frames
@@ -100,13 +103,14 @@ func (v *session) take(stream any) {
 	if f == nil {
 		return // a WebSocket's channels have readers of their own
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
 	one, _ := stream.(httpstream.Stream)
+	f.mu.Lock()
 	for id, s := range f.streams {
 		if one == nil || id == spdy.StreamId(one.Identifier()) {
 			s.taken = true
 		}
 	}
 	f.change()
+	f.mu.Unlock()
+	_ = f.await(v.ctx, func() bool { return !f.waiting }) // the end of ctx is for the backend to see
 }
