@@ -53,8 +53,9 @@ unpack_engine() {
 	echo "unpacking Docker Engine $version from Debian $2"
 	unpack "$version" "$2" docker.io
 	mkdir "$dir/bin"
-	for program in dockerd containerd containerd-shim-runc-v2 runc docker-init; do
-		cp -L "$(find "$dir/root" -path "*bin/$program" -print -quit)" "$dir/bin/"
+	# Newer engines refuse to start where docker-proxy is missing, which they use by default and no test does.
+	for program in dockerd containerd containerd-shim-runc-v2 runc docker-init docker-proxy; do
+		cp -L "$(find "$dir/root" -regex ".*/\(bin\|sbin\|libexec/docker\)/$program" -print -quit)" "$dir/bin/"
 		bind_to_libraries "$dir/bin/$program" "$dir"
 	done
 	find "$dir/root" ! -type d ! -name '*.so*' -delete
