@@ -33,11 +33,15 @@ func median(all []time.Duration) time.Duration {
 	return all[len(all)/2]
 }
 
+// settle lets the engine clear up after what was done before.
+const settle = 30 * time.Millisecond
+
 // alternate takes the time of two things in turn, so that whatever else the
 // machine does meets both.
 func alternate(rounds int, one, other func()) (time.Duration, time.Duration) {
 	var ones, others []time.Duration
 	timed := func(what func()) time.Duration {
+		<-time.After(settle)
 		start := time.Now()
 		what()
 		return time.Since(start)
