@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types"
 	"github.com/docker/docker/api/types/container"
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 
@@ -85,25 +86,34 @@ func (s *Server) newCommand(ctx context.Context, c *workload, body container.Exe
 	return &command{Server: s, container: c.id(), id: created.ID, body: body}, nil
 }
 
-// run runs the command to its end. When ctx ends first, the command is killed,
-// with all that it has started.
+// run runs the command to its end. When ctx ends first, or the client is lost,
+// the command is killed, with all that it has started.
 //
 // Where the command itself is why it cannot be started, run says so on its
 // standard error and by the exit code, as a shell would.
 func (c *command) run(ctx context.Context, std stdio, size translate.TerminalSize) (exitCode int, err error) {
-	defer func() {
-		if err != nil && ctx.Err() != nil {
-			c.kill(ctx)
-			err = ctx.Err()
-		}
-		if err != nil {
-			err = fmt.Errorf("exec in container %s: %w", c.container, err)
-		}
-	}()
 	conn, err := c.engine.ContainerExecAttach(ctx, c.id, translate.ExecStart(c.body))
-	if err != nil {
-		return 0, c.streamError(ctx, c.container, err)
+	refused := err != nil && ctx.Err() == nil
+	switch {
+	case refused:
+		err = c.streamError(ctx, c.container, err)
+	case err == nil:
+		exitCode, err = c.carry(ctx, conn, std, size)
 	}
+	if err == nil {
+		return exitCode, nil
+	}
+	if !refused {
+		c.kill(ctx)
+	}
+	if ctx.Err() != nil {
+		err = ctx.Err()
+	}
+	return 0, fmt.Errorf("exec in container %s: %w", c.container, err)
+}
+
+// carry is run once the command has been started.
+func (c *command) carry(ctx context.Context, conn types.HijackedResponse, std stdio, size translate.TerminalSize) (exitCode int, err error) {
 	word := &engineWord{to: orDiscard(std.out)}
 	out := stream{
 		stdio:     stdio{in: std.in, out: word, err: std.err, sizes: std.sizes},
@@ -117,7 +127,7 @@ func (c *command) run(ctx context.Context, std stdio, size translate.TerminalSiz
 	if err := out.carry(ctx, conn); err != nil {
 		return 0, err
 	}
-	end, err := c.awaitEnd(ctx)
+	end, err := c.await(ctx, func(state container.ExecInspect) bool { return !state.Running })
 	if err != nil {
 		return 0, err
 	}
@@ -149,9 +159,6 @@ func complain(std stdio, tty bool, reason string) error {
 // streamError finds out why the engine opened no stream to something in a
 // container: its own reason is lost with the connection that was not taken over.
 func (s *Server) streamError(ctx context.Context, containerID string, err error) error {
-	if ctx.Err() != nil {
-		return err
-	}
 	state, lookErr := s.engine.ContainerInspect(ctx, containerID)
 	switch {
 	case lookErr != nil:
@@ -164,21 +171,21 @@ func (s *Server) streamError(ctx context.Context, containerID string, err error)
 	return fmt.Errorf("%w: %w", err, errdefs.ErrInternal)
 }
 
-// The pauses between two questions whether a command has ended. When its
-// output has ended it mostly has too, and the engine is about to learn of it.
+// The pauses between two questions about a command. When its output has ended it
+// mostly has too, and the engine is about to learn of it.
 const (
-	endPause     = time.Millisecond
-	endPauseMost = 200 * time.Millisecond
+	askPause     = time.Millisecond
+	askPauseMost = 200 * time.Millisecond
 )
 
-// awaitEnd returns what the engine says of a command that has ended.
-func (c *command) awaitEnd(ctx context.Context) (container.ExecInspect, error) {
-	for pause := endPause; ; pause = min(2*pause, endPauseMost) {
+// await asks the engine about the command until done.
+func (c *command) await(ctx context.Context, done func(container.ExecInspect) bool) (container.ExecInspect, error) {
+	for pause := askPause; ; pause = min(2*pause, askPauseMost) {
 		state, err := c.engine.ContainerExecInspect(ctx, c.id)
 		if err != nil {
-			return state, fmt.Errorf("the end of the command is not known: %w", err)
+			return state, fmt.Errorf("ask the engine about the command: %w", err)
 		}
-		if !state.Running {
+		if done(state) {
 			return state, nil
 		}
 		if wait(ctx, pause); ctx.Err() != nil {

@@ -5,10 +5,10 @@ package adapter
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types/container"
 	"k8s.io/klog/v2"
 
 	"github.com/dockershimd/dockershimd/adapter/proctree"
@@ -19,24 +19,20 @@ import (
 const killTime = 10 * time.Second
 
 // kill ends the command and all that it has started. The engine has no call
-// for it. ctx has ended already, so there is a deadline of our own.
+// for it. ctx has mostly ended already, so there is a deadline of our own.
 func (c *command) kill(ctx context.Context) {
-	log := klog.FromContext(ctx)
+	log := klog.FromContext(ctx).WithValues("container", c.container, "exec", c.id)
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), killTime)
 	defer cancel()
-	if err := c.tryKill(ctx); err != nil {
-		log.Error(err, "a command that nobody waits for may go on running", "container", c.container, "exec", c.id)
+	pid, err := c.awaitPID(ctx)
+	if err == nil && pid != 0 {
+		err = proctree.Kill(ctx, c.container, pid)
+	}
+	if err != nil {
+		log.Error(err, "a command that nobody waits for may go on running")
 		return
 	}
-	log.V(2).Info("command killed", "container", c.container, "exec", c.id)
-}
-
-func (c *command) tryKill(ctx context.Context) error {
-	pid, err := c.awaitPID(ctx)
-	if err != nil || pid == 0 {
-		return err
-	}
-	return proctree.Kill(ctx, c.container, pid)
+	log.V(2).Info("command killed", "pid", pid)
 }
 
 // lateStart is how long a command may seem not to have been started, while the
@@ -47,20 +43,14 @@ const lateStart = time.Second
 // start; 0 if it has never had one.
 func (c *command) awaitPID(ctx context.Context) (int, error) {
 	start := time.Now()
-	for pause := endPause; ; pause = min(2*pause, endPauseMost) {
-		state, err := c.engine.ContainerExecInspect(ctx, c.id)
-		switch {
-		case errdefs.IsNotFound(err):
-			return 0, nil // it has ended with its container
-		case err != nil:
-			return 0, fmt.Errorf("ask for the command's process: %w", err)
-		case state.Pid != 0 || !state.Running && (state.ExitCode != 0 || time.Since(start) > lateStart):
-			return state.Pid, nil
-		}
-		if wait(ctx, pause); ctx.Err() != nil {
-			return 0, fmt.Errorf("wait for the command's process: %w", ctx.Err())
-		}
+	state, err := c.await(ctx, func(state container.ExecInspect) bool {
+		neverRan := !state.Running && (state.ExitCode != 0 || time.Since(start) > lateStart)
+		return state.Pid != 0 || neverRan
+	})
+	if errdefs.IsNotFound(err) {
+		return 0, nil // it has ended with its container
 	}
+	return state.Pid, err
 }
 
 // stateTime is how long the engine takes to tell the state of a command, unless

@@ -261,19 +261,36 @@ func (w *lostWriter) Write([]byte) (int, error) {
 	return 0, io.ErrClosedPipe
 }
 
-// A client that is gone ends the stream, even if nothing else tells of it.
+// A client that is gone ends the stream, and the command with it, even if
+// nothing else tells of it.
 func TestStreamExecForLostClient(t *testing.T) {
 	r := newRig(t)
 	id := r.running()
-	r.runsCommand(fakeengine.Command{Run: func(_ context.Context, std fakeengine.Stdio) int {
-		for range 100 {
-			fmt.Fprint(std.Stdout, "more")
+	r.runsCommand(fakeengine.Command{Run: func(ctx context.Context, std fakeengine.Stdio) int {
+		for ctx.Err() == nil {
+			if _, err := fmt.Fprint(std.Stdout, "more"); err != nil {
+				break
+			}
 		}
 		return 0
 	}})
+	// What is left to kill is looked for once the stream has ended.
+	asked := 0
+	r.engine.OnCall(func(_ context.Context, method string) error {
+		if method == "ContainerExecInspect" {
+			asked++
+		}
+		return nil
+	})
 	var lost lostWriter
 	if _, err := r.StreamExec(t.Context(), &cri.ExecRequest{ContainerId: id, Cmd: []string{"yes"}, Stdout: true}, nil, &lost, nil, nil); err == nil || lost.writes.Load() != 1 {
 		t.Errorf("%d writes, %v", lost.writes.Load(), err)
+	}
+	if asked == 0 {
+		t.Error("the command of a lost client was left alone")
+	}
+	for _, left := range r.engine.Execs() {
+		r.engine.KillExec(left.ID, 137)
 	}
 }
 
