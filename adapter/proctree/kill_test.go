@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	sandbox = dir
-	membership = func(pid int, id string, _ []byte) (bool, error) {
+	membership = func(pid int, id string) (bool, error) {
 		dir, err := os.Readlink(fmt.Sprintf("/proc/%d/cwd", pid))
 		if gone(err) {
 			return false, err
@@ -49,13 +49,13 @@ func TestInCgroup(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if in, err := inCgroup(os.Getpid(), string(own), nil); !in || err != nil {
+	if in, err := inCgroup(os.Getpid(), string(own)); !in || err != nil {
 		t.Errorf("%v, %v", in, err)
 	}
-	if in, err := inCgroup(os.Getpid(), "no-such-container", nil); in || err != nil {
+	if in, err := inCgroup(os.Getpid(), "no-such-container"); in || err != nil {
 		t.Errorf("%v, %v", in, err)
 	}
-	if _, err := inCgroup(1<<23, "x", nil); !gone(err) {
+	if _, err := inCgroup(1<<23, "x"); !gone(err) {
 		t.Errorf("error %v", err)
 	}
 }

@@ -54,14 +54,13 @@ func readTable(containerID string) (table, error) {
 		return nil, err
 	}
 	t := table{}
-	buffer := make([]byte, 4096)
 	// The kernel lists by number. Newest first, as those may be gone soonest.
 	for _, name := range slices.Backward(names) {
 		pid, err := strconv.Atoi(name)
 		if err != nil {
 			continue
 		}
-		in, err := membership(pid, containerID, buffer)
+		in, err := membership(pid, containerID)
 		if err == nil && !in || gone(err) {
 			continue
 		}
@@ -82,8 +81,8 @@ func readTable(containerID string) (table, error) {
 
 // inCgroup tells whether the text of /proc/PID/cgroup names the container. Both
 // cgroup drivers make the id a part of the path, in either version of cgroups.
-func inCgroup(pid int, containerID string, buffer []byte) (bool, error) {
-	text, err := read(pid, "cgroup", buffer)
+func inCgroup(pid int, containerID string) (bool, error) {
+	text, err := read(pid, "cgroup")
 	return bytes.Contains(text, []byte(containerID)), err
 }
 
@@ -91,7 +90,7 @@ func inCgroup(pid int, containerID string, buffer []byte) (bool, error) {
 var membership = inCgroup
 
 func readStat(pid int) (stat, error) {
-	text, err := read(pid, "stat", nil)
+	text, err := read(pid, "stat")
 	if err != nil {
 		return stat{}, err
 	}
@@ -125,7 +124,7 @@ func parseStat(text string) (s stat, err error) {
 // first tells whether a process is the first of its pid namespace, for which
 // the last number of NSpid is 1.
 func first(pid int) bool {
-	text, err := read(pid, "status", nil)
+	text, err := read(pid, "status")
 	if err != nil {
 		return false
 	}
@@ -138,26 +137,9 @@ func first(pid int) bool {
 	return false
 }
 
-// read is a file of /proc/PID, in buffer if that is large enough. os.ReadFile
-// takes three times as long, which adds up over all processes of a node.
-func read(pid int, name string, buffer []byte) ([]byte, error) {
-	fd, err := unix.Open("/proc/"+strconv.Itoa(pid)+"/"+name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, fmt.Errorf("/proc/%d/%s: %w", pid, name, err)
-	}
-	defer unix.Close(fd)
-	text := buffer[:0]
-	for {
-		text = slices.Grow(text, 1024)
-		n, err := unix.Read(fd, text[len(text):cap(text)])
-		if err != nil {
-			return nil, fmt.Errorf("/proc/%d/%s: %w", pid, name, err)
-		}
-		if n == 0 {
-			return text, nil
-		}
-		text = text[:len(text)+n]
-	}
+// read is a file of /proc/PID.
+func read(pid int, name string) ([]byte, error) {
+	return os.ReadFile("/proc/" + strconv.Itoa(pid) + "/" + name)
 }
 
 // streamAt looks at one descriptor. Only devices are asked further: a file on a

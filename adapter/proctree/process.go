@@ -45,7 +45,7 @@ func find(containerID string, pid int) (Process, error) {
 		return p, err
 	}
 	p.start = s.start
-	in, err := membership(pid, containerID, nil)
+	in, err := membership(pid, containerID)
 	if err != nil && !gone(err) {
 		return p, err
 	}
