@@ -14,9 +14,9 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// readers are the prefixes of methods that kubelets call all the time: those that
+// polled are the prefixes of methods that kubelets call all the time: those that
 // change nothing, and the probes. They are logged at a higher level.
-var readers = []string{"ExecSync", "Version", "Status", "List", "Stream", "PodSandboxStatus", "ContainerStatus", "ImageStatus", "ImageFsInfo", "RuntimeConfig"}
+var polled = []string{"ExecSync", "Version", "Status", "List", "Stream", "PodSandboxStatus", "ContainerStatus", "ImageStatus", "ImageFsInfo", "RuntimeConfig"}
 
 // Unary is the edge of every call: it answers Unavailable until the engine has
 // been reached once, logs one line and gives the error its gRPC code.
@@ -56,19 +56,19 @@ func (s *Server) gated(ctx context.Context, method string, call func() (any, err
 func logCall(log klog.Logger, method string, start time.Time, err error) {
 	log = log.WithValues("duration", time.Since(start).Round(time.Microsecond), "code", status.Code(err).String())
 	switch {
-	case err == nil && reads(method):
+	case err == nil && polls(method):
 		log.V(4).Info("answered")
 	case err == nil || status.Code(err) == codes.Unimplemented:
 		log.V(2).Info("answered")
-	case status.Code(err) == codes.NotFound && reads(method):
+	case status.Code(err) == codes.NotFound && polls(method):
 		log.V(2).Info("answered", "reason", status.Convert(err).Message())
 	default:
 		log.Error(err, "refused")
 	}
 }
 
-func reads(method string) bool {
-	for _, prefix := range readers {
+func polls(method string) bool {
+	for _, prefix := range polled {
 		if strings.HasPrefix(method, prefix) {
 			return true
 		}

@@ -183,8 +183,8 @@ func TestRuntimeConfig(t *testing.T) {
 }
 
 func TestReaders(t *testing.T) {
-	if !reads("PodSandboxStatus") || reads("StopContainer") {
-		t.Error("readers and writers are mixed up")
+	if !polls("PodSandboxStatus") || !polls("ExecSync") || polls("Exec") || polls("StopContainer") {
+		t.Error("what kubelets do all the time and what they do now and then are mixed up")
 	}
 }
 

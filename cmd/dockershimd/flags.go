@@ -109,7 +109,6 @@ func (o *options) bindStreaming(f *pflag.FlagSet) {
 	f.StringVar(&o.streams.ClientCAFile, "streaming-client-ca-file", "", "authorities that clients of exec, attach and port-forward must have a certificate of; needs the certificate")
 	f.DurationVar(&o.streams.IdleTimeout, "streaming-idle-timeout", streaming.DefaultIdleTimeout, "end exec, attach and port-forward sessions on which nothing moves for this time")
 	f.DurationVar(&o.streams.CreationTimeout, "streaming-creation-timeout", streaming.DefaultCreationTimeout, "how long a client of exec, attach or port-forward may take to open its streams")
-	o.streams.DrainTime = streaming.DefaultDrainTime
 }
 
 // bindLogging adds klog's verbosity; most of its other flags are deprecated.

@@ -26,10 +26,11 @@ func TestAttach(t *testing.T) {
 			n.sub("pipes", func(n *node) { p.in(n).testAttachPipes(protocol) })
 			n.sub("terminal", func(n *node) { p.in(n).testAttachTerminal(protocol) })
 			n.sub("several", func(n *node) { p.in(n).testAttachSeveral(protocol) })
-			n.sub("input ends", func(n *node) { p.in(n).testAttachInputEnds(protocol) })
 			n.sub("client hangs", func(n *node) { p.in(n).testAttachHanging(protocol) })
 		})
 	}
+	// Clients of WebSocket cannot end their input alone.
+	n.sub("input ends", func(n *node) { p.in(n).testAttachInputEnds("spdy") })
 }
 
 // echoes answers each line; the word end ends it.
@@ -100,9 +101,6 @@ func (p *pod) testAttachSeveral(protocol string) {
 // testAttachInputEnds: the end of the input is the container's only where it is
 // to be so, and cuts off no output anywhere.
 func (p *pod) testAttachInputEnds(protocol string) {
-	if protocol != "spdy" {
-		return // the others cannot end their input alone
-	}
 	const script = "cat; sleep 1; echo end of input; sleep 1; echo more"
 	once := p.container(script, stdinOnce)
 	b := once.attach(session{protocol: protocol})
