@@ -79,7 +79,7 @@ func (s *Server) containerBody(ctx context.Context, sb *sandbox, r *cri.CreateCo
 	body, notices, err := translate.ContainerBody(s.node.Load().Facts, translate.Container{
 		Config: r.GetConfig(), Pod: r.GetSandboxConfig(),
 		SandboxID: sb.id(), Metadata: sb.status.Metadata, Handler: sb.status.RuntimeHandler,
-		ImageID: image.Id, Profiles: profiles,
+		ImageID: image.Id, Profiles: profiles, Log: s.config.Logs,
 	})
 	logNotices(ctx, notices)
 	return body, err

@@ -12,8 +12,6 @@ import (
 	"github.com/docker/docker/api/types/container"
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 	"k8s.io/klog/v2"
-
-	"github.com/dockershimd/dockershimd/translate"
 )
 
 // StartContainer starts a container that has been created. One that runs
@@ -29,7 +27,7 @@ func (s *Server) StartContainer(ctx context.Context, r *cri.StartContainerReques
 	case cri.ContainerState_CONTAINER_EXITED:
 		return nil, fmt.Errorf("container %s has ended; create another one: %w", c.id(), errdefs.ErrFailedPrecondition)
 	}
-	if err := s.linkLog(c); err != nil {
+	if err := s.prepareLog(c); err != nil {
 		return nil, err
 	}
 	if err := s.engine.ContainerStart(ctx, c.id(), container.StartOptions{}); err != nil {
@@ -41,6 +39,7 @@ func (s *Server) StartContainer(ctx context.Context, r *cri.StartContainerReques
 		return nil, s.startError(c.id(), err)
 	}
 	s.index.started(c.id(), time.Now())
+	s.logs.Nudge(c.id())
 	return &cri.StartContainerResponse{}, nil
 }
 
@@ -87,9 +86,13 @@ func (s *Server) RemoveContainer(ctx context.Context, r *cri.RemoveContainerRequ
 
 // removeWorkload removes a container and what we have made for it.
 func (s *Server) removeWorkload(ctx context.Context, c *workload) error {
+	labels := c.inspect.Config.Labels
 	// The link goes first: once the container is gone, nobody knows of it.
-	if err := s.unlinkLog(translate.LogPath(c.inspect.Config.Labels), c.id()); err != nil {
+	if err := s.unlinkLog(labels, c.id()); err != nil {
 		return err
 	}
-	return s.removeObject(ctx, c.id())
+	if err := s.removeObject(ctx, c.id()); err != nil {
+		return err
+	}
+	return s.forgetLog(ctx, labels, c.id())
 }

@@ -31,6 +31,7 @@ func (s *Server) ContainerStatus(_ context.Context, r *cri.ContainerStatusReques
 	if r.GetVerbose() {
 		info := s.debugInfo(c.seen)
 		info["sandboxID"] = c.sandboxID
+		info["log"] = s.logInfo(c.inspect)
 		out.Info, err = infoMap(map[string]any{"info": info})
 	}
 	return out, err

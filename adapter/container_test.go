@@ -240,46 +240,6 @@ func TestOOMEventWithoutTheEnginesFlag(t *testing.T) {
 	}
 }
 
-func TestLogLink(t *testing.T) {
-	r := newRig(t)
-	pod := podConfig("web")
-	pod.LogDirectory = filepath.Join(t.TempDir(), "default_web_uid-web")
-	c := containerConfig("app")
-	c.LogPath = "app/0.log"
-	_, id := r.runContainer(pod, c)
-	link := filepath.Join(pod.LogDirectory, "app/0.log")
-	if target, err := os.Readlink(link); err != nil || target != r.engineLog(id) {
-		t.Errorf("link to %q: %v", target, err)
-	}
-	if s := r.containerStatus(id); s.LogPath != link {
-		t.Errorf("log path %q", s.LogPath)
-	}
-	if _, err := r.RemoveContainer(t.Context(), &cri.RemoveContainerRequest{ContainerId: id}); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Lstat(link); !os.IsNotExist(err) {
-		t.Errorf("the link is left: %v", err)
-	}
-}
-
-func TestLogLinkLeavesFilesAlone(t *testing.T) {
-	r := newRig(t)
-	pod := podConfig("web")
-	pod.LogDirectory = t.TempDir()
-	c := containerConfig("app")
-	c.LogPath = "0.log"
-	file := filepath.Join(pod.LogDirectory, "0.log")
-	if err := os.WriteFile(file, []byte("precious"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	id := r.createContainer(r.runPod(pod), pod, c)
-	_, err := r.StartContainer(t.Context(), &cri.StartContainerRequest{ContainerId: id})
-	wantKind(t, err, errdefs.IsFailedPrecondition)
-	if b, _ := os.ReadFile(file); string(b) != "precious" {
-		t.Errorf("the file is now %q", b)
-	}
-}
-
 func TestUpdateContainerResources(t *testing.T) {
 	r := newRig(t)
 	_, id := r.runContainer(podConfig("web"), containerConfig("app"))

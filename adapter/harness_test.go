@@ -19,6 +19,7 @@ import (
 	"k8s.io/klog/v2/ktesting"
 
 	"github.com/dockershimd/dockershimd/internal/fakeengine"
+	"github.com/dockershimd/dockershimd/logs"
 	"github.com/dockershimd/dockershimd/network"
 )
 
@@ -28,9 +29,10 @@ const patience = 10 * time.Second
 // rig is a server with an engine in memory and a network that only remembers.
 type rig struct {
 	*Server
-	t      *testing.T
-	engine *fakeengine.Engine
-	net    *fakeNetwork
+	t       *testing.T
+	engine  *fakeengine.Engine
+	net     *fakeNetwork
+	carrier *fakeLogs
 }
 
 const (
@@ -55,14 +57,15 @@ func newRigOn(t *testing.T, engine *fakeengine.Engine, net *fakeNetwork) *rig {
 		t.Fatal(err)
 	}
 	log, _ := ktesting.NewTestContext(t)
-	server, err := New(engine, net, &fakeStreams{}, Config{
+	carrier := &fakeLogs{following: map[string]logs.Container{}}
+	server, err := New(Parts{engine, net, &fakeStreams{}, carrier}, Config{
 		Endpoint: "unix:///nowhere", PauseImage: pauseRef, OOMScoreAdj: OOMScoreExact,
 		PullProgressDeadline: time.Minute, ResolvConf: resolv,
 	}, log)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{Server: server, t: t, engine: engine, net: net}
+	r := &rig{Server: server, t: t, engine: engine, net: net, carrier: carrier}
 	if err := server.refreshNode(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -326,6 +329,73 @@ func (s *fakeStreams) ExecURL(*cri.ExecRequest) (string, error)     { return "ht
 func (s *fakeStreams) AttachURL(*cri.AttachRequest) (string, error) { return "http://attach", s.err }
 func (s *fakeStreams) PortForwardURL(*cri.PortForwardRequest) (string, error) {
 	return "http://portforward", s.err
+}
+
+// fakeLogs remembers whose logs are followed.
+type fakeLogs struct {
+	mu        sync.Mutex
+	following map[string]logs.Container
+	finished  []string
+	reopened  []string
+	removed   []string
+	refuse    error         // answer to Prepare
+	finish    chan struct{} // where not nil, Finish waits for it
+}
+
+func (l *fakeLogs) Prepare(logs.Container) error { return l.refuse }
+
+func (l *fakeLogs) Follow(c logs.Container) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.following[c.ID] = c
+}
+
+func (l *fakeLogs) Nudge(string) {}
+
+func (l *fakeLogs) Finish(ctx context.Context, c logs.Container) error {
+	if l.finish != nil {
+		select {
+		case <-l.finish:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.following, c.ID)
+	l.finished = append(l.finished, c.ID)
+	return nil
+}
+
+func (l *fakeLogs) Reopen(_ context.Context, id string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.reopened = append(l.reopened, id)
+	return nil
+}
+
+func (l *fakeLogs) Remove(_ context.Context, id string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.following, id)
+	l.removed = append(l.removed, id)
+	return nil
+}
+
+func (l *fakeLogs) Retain(context.Context, func(string) bool) error { return nil }
+
+func (l *fakeLogs) Counts() logs.Counts { return logs.Counts{Following: len(l.ids())} }
+
+func (l *fakeLogs) Trouble(string) error { return nil }
+
+// ids are the containers that are followed.
+func (l *fakeLogs) ids() (ids []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for id := range l.following {
+		ids = append(ids, id)
+	}
+	return ids
 }
 
 func (n *fakeNetwork) ids() []string {

@@ -48,7 +48,6 @@ func (s *Server) debugInfo(c seen) map[string]any {
 		"image":        c.inspect.Image,
 		"runtime":      c.inspect.HostConfig.Runtime,
 		"cgroupParent": c.inspect.HostConfig.CgroupParent,
-		"logPath":      s.engineLog(c.id()),
 		"asOf":         c.at,
 	}
 }

@@ -16,7 +16,9 @@ import (
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 	"k8s.io/klog/v2"
 
+	"github.com/dockershimd/dockershimd/logs"
 	"github.com/dockershimd/dockershimd/network"
+	"github.com/dockershimd/dockershimd/translate"
 )
 
 // What Config.OOMScoreAdj may be.
@@ -41,6 +43,8 @@ type Config struct {
 	PullProgressDeadline time.Duration
 	// ResolvConf is the node's resolver configuration, for pods that bring none.
 	ResolvConf string
+	// Logs is how the output of new containers is kept.
+	Logs translate.LogOptions
 }
 
 // Validate lists all that is wrong with the configuration.
@@ -57,7 +61,7 @@ func (c Config) Validate() error {
 	if c.PullProgressDeadline < 0 {
 		errs = append(errs, fmt.Errorf("pull progress deadline %s: is negative", c.PullProgressDeadline))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, c.Logs.Validate())...)
 }
 
 // Network attaches sandboxes to the pod network. *network.Network is the one
@@ -76,6 +80,30 @@ type Network interface {
 	DialNode(ctx context.Context, port uint16) (net.Conn, error)
 }
 
+// Logs writes the logs that the kubelet reads. *logs.Logs is the one that is
+// shipped; its documentation says what each method promises.
+type Logs interface {
+	Prepare(c logs.Container) error
+	Follow(c logs.Container)
+	Nudge(id string)
+	Finish(ctx context.Context, c logs.Container) error
+	Reopen(ctx context.Context, id string) error
+	Remove(ctx context.Context, id string) error
+	Retain(ctx context.Context, known func(id string) bool) error
+	Counts() logs.Counts
+	Trouble(id string) error
+}
+
+var _ Logs = (*logs.Logs)(nil)
+
+// Parts are what the adapter joins. All are required.
+type Parts struct {
+	Engine  Engine
+	Network Network
+	Streams Streams
+	Logs    Logs
+}
+
 // Server answers CRI. Its methods are in one file per family of RPCs.
 type Server struct {
 	cri.UnimplementedRuntimeServiceServer
@@ -84,6 +112,7 @@ type Server struct {
 	engine  Engine
 	network Network
 	streams Streams
+	logs    Logs
 	config  Config
 	log     klog.Logger
 
@@ -102,13 +131,14 @@ type Server struct {
 }
 
 // New prepares a server; Run must run for it to answer.
-func New(engine Engine, net Network, streams Streams, config Config, log klog.Logger) (*Server, error) {
+func New(parts Parts, config Config, log klog.Logger) (*Server, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
 	}
 	s := &Server{
-		engine: engine, network: net, streams: streams, config: config, log: log,
-		images:     newImages(engine),
+		engine: parts.Engine, network: parts.Network, streams: parts.Streams, logs: parts.Logs,
+		config: config, log: log,
+		images:     newImages(parts.Engine),
 		collectNow: make(chan struct{}, 1),
 		synced:     make(chan struct{}),
 	}

@@ -89,6 +89,7 @@ func (s *Server) verboseStatus(n *node) (map[string]string, error) {
 		"config":  s.config,
 		"engine":  e,
 		"network": s.network.Describe(),
+		"logs":    s.logs.Counts(),
 	})
 }
 

@@ -4,6 +4,7 @@ package adapter
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -211,9 +212,12 @@ func (s *Server) containerNews(ctx context.Context, m events.Message, at time.Ti
 		if translate.IsSandbox(labels) {
 			s.detachGone(ctx, id)
 		}
-		if err := s.unlinkLog(translate.LogPath(labels), id); err != nil {
-			s.log.Error(err, "link to the log of a removed container stays", "container", id)
-		}
+		ctx := context.WithoutCancel(ctx)
+		s.background.Go(func() {
+			if err := errors.Join(s.unlinkLog(labels, id), s.forgetLog(ctx, labels, id)); err != nil {
+				s.log.Error(err, "what was kept for the log of a removed container stays", "container", id)
+			}
+		})
 		return nil
 	case events.ActionOOM:
 		s.index.oomKilled(id)
@@ -226,22 +230,67 @@ func (s *Server) containerNews(ctx context.Context, m events.Message, at time.Ti
 	if last, ok := s.index.last(id); ok && !at.After(last.at) {
 		return nil
 	}
-	return s.refresh(ctx, id)
-}
-
-// refresh asks the engine about one object of ours.
-func (s *Server) refresh(ctx context.Context, id string) error {
-	at := time.Now()
-	c, err := s.engine.ContainerInspect(ctx, id)
-	if errdefs.IsNotFound(err) {
-		s.index.remove(id, time.Now())
+	a, err := s.ask(ctx, id)
+	if err != nil {
+		return err
+	}
+	if !a.endsLog() {
+		s.take(ctx, a)
 		return nil
 	}
-	if err != nil {
-		return fmt.Errorf("inspect container %s: %w", id, err)
-	}
-	s.index.put(c, at, s.addressesOf)
+	// An end waits for the container's log, and the news of others do not.
+	ctx = context.WithoutCancel(ctx)
+	s.background.Go(func() { s.take(ctx, a) })
 	return nil
+}
+
+// refresh asks the engine about one object of ours, and returns when the index
+// shows the answer.
+func (s *Server) refresh(ctx context.Context, id string) error {
+	a, err := s.ask(ctx, id)
+	if err != nil {
+		return err
+	}
+	s.take(ctx, a)
+	return nil
+}
+
+// answer is what the engine said of one object of ours, and when it was asked.
+type answer struct {
+	seen
+	// gone tells when the object was found not to exist; nothing else is known then.
+	gone time.Time
+}
+
+// endsLog tells whether the answer is of a container that writes no more to a
+// log of ours.
+func (a answer) endsLog() bool {
+	return a.gone.IsZero() && translate.CRILog(a.inspect.Config.Labels) && !a.running()
+}
+
+func (s *Server) ask(ctx context.Context, id string) (a answer, err error) {
+	a.at = time.Now()
+	a.inspect, err = s.engine.ContainerInspect(ctx, id)
+	if errdefs.IsNotFound(err) {
+		a.inspect.ContainerJSONBase = &container.ContainerJSONBase{ID: id}
+		a.gone = time.Now()
+		return a, nil
+	}
+	if err != nil {
+		return a, fmt.Errorf("inspect container %s: %w", id, err)
+	}
+	return a, nil
+}
+
+// take puts an answer into the index; an end only when all that the container
+// wrote is in its log.
+func (s *Server) take(ctx context.Context, a answer) {
+	if !a.gone.IsZero() {
+		s.index.remove(a.id(), a.gone)
+		return
+	}
+	s.followLog(ctx, a.seen)
+	s.index.put(a.inspect, a.at, s.addressesOf)
 }
 
 // addressesOf are those that network holds for a sandbox which the index does
@@ -281,6 +330,7 @@ func (s *Server) compare(ctx context.Context, all bool) error {
 	for _, id := range s.index.retain(listed, at) {
 		s.detachGone(ctx, id)
 	}
+	s.retainLogs(ctx)
 	return nil
 }
 

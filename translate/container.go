@@ -30,6 +30,7 @@ type Container struct {
 	// ImageID is the engine's id of the image.
 	ImageID  string
 	Profiles Profiles
+	Log      LogOptions
 }
 
 // ContainerBody is a workload container in its sandbox. The error lists
@@ -86,8 +87,7 @@ func hostConfig(f Facts, c Container) (*container.HostConfig, []Notice) {
 		Runtime:        runtime,
 		OomScoreAdj:    score,
 		RestartPolicy:  container.RestartPolicy{Name: container.RestartPolicyDisabled},
-		// Whatever the engine's default driver is: kubelets read this one.
-		LogConfig: container.LogConfig{Type: "json-file"},
+		LogConfig:      logConfig(c.Log),
 		// The engine may be configured to put an init process first, which would
 		// not be the process that was asked for.
 		Init:      new(bool),
@@ -135,14 +135,6 @@ func (c Container) securityOpts(f Facts, label []string) []string {
 func (c Container) appArmor() *cri.SecurityProfile {
 	//lint:ignore SA1019 kubelets before 1.30 send nothing else
 	return profile(c.security().GetApparmor(), c.security().GetApparmorProfile())
-}
-
-// logPath is where the kubelet expects the log; empty when it wants none.
-func (c Container) logPath() string {
-	if c.Pod.GetLogDirectory() == "" || c.Config.GetLogPath() == "" {
-		return ""
-	}
-	return path.Join(c.Pod.GetLogDirectory(), c.Config.GetLogPath())
 }
 
 // userImage is the image as its user named it.
@@ -236,20 +228,6 @@ func checkText(p *problems, field string, words []string) {
 		if strings.ContainsRune(w, 0) {
 			p.add(field+"["+strconv.Itoa(i)+"]", "contains a NUL byte")
 		}
-	}
-}
-
-// checkLogPath keeps logs inside the pod's log directory.
-func checkLogPath(p *problems, field string, c Container) {
-	full := c.logPath()
-	if full == "" {
-		return
-	}
-	dir := path.Clean(c.Pod.GetLogDirectory())
-	if !path.IsAbs(dir) {
-		p.add("sandbox_config.log_directory", "%q is not an absolute path", c.Pod.GetLogDirectory())
-	} else if !strings.HasPrefix(full, strings.TrimSuffix(dir, "/")+"/") {
-		p.add(field, "%q leaves the log directory %s", c.Config.GetLogPath(), dir)
 	}
 }
 

@@ -39,6 +39,9 @@ const (
 	labelHandler     = ownPrefix + "runtime-handler"
 	labelImage       = ownPrefix + "image"
 	labelFingerprint = ownPrefix + "fingerprint"
+	// labelLog is the format of a container's log; containers of older shims, whose
+	// log is a link to the engine's, have none.
+	labelLog = ownPrefix + "log"
 	// labelKeys lists, as a JSON array, the Docker labels that carry CRI's: the
 	// engine adds those of the image to a container's own.
 	labelKeys = ownPrefix + "keys"
@@ -132,6 +135,9 @@ func containerLabels(c Container) map[string]string {
 	m[labelType] = typeContainer
 	m[labelSandboxID] = c.SandboxID
 	m[labelLogPath] = c.logPath()
+	if c.logPath() != "" && !c.Log.Linked {
+		m[labelLog] = logCRI
+	}
 	m[labelName] = meta.GetName()
 	m[labelAttempt] = strconv.FormatUint(uint64(meta.GetAttempt()), 10)
 	m[labelFingerprint] = c.fingerprint()

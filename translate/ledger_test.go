@@ -84,6 +84,7 @@ var elsewhere = map[string]string{
 	"RemoveContainerRequest.container_id":                               "adapter",
 	"ContainerStatusRequest.container_id":                               "adapter",
 	"ContainerStatusRequest.verbose":                                    "adapter",
+	"ReopenContainerLogRequest.container_id":                            "adapter",
 	"UpdateContainerResourcesRequest.container_id":                      "adapter",
 	"UpdatePodSandboxResourcesRequest.pod_sandbox_id":                   "adapter",
 	"UpdateRuntimeConfigRequest.runtime_config.network_config.pod_cidr": "adapter",

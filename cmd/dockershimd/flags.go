@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/dockershimd/dockershimd/adapter"
+	"github.com/dockershimd/dockershimd/logs"
 	"github.com/dockershimd/dockershimd/network"
 	"github.com/dockershimd/dockershimd/streaming"
 )
@@ -27,12 +29,14 @@ type options struct {
 	adapter adapter.Config
 	network network.Config
 	streams streaming.Config
+	logs    logs.Config
 
 	cniBinDirs    string
 	podCIDRs      string
 	networkPlugin string
 	hairpinMode   string
 	logLevel      string
+	containerLogs string
 
 	requestTimeout time.Duration
 	runtimeCgroups string
@@ -76,11 +80,12 @@ func (o *options) bind(f *pflag.FlagSet) {
 	f.SortFlags = false
 	f.StringVar(&o.listen, "container-runtime-endpoint", "unix:///run/cri-dockerd.sock", "socket to serve CRI on: unix://PATH, a bare path, or fd:// for the socket that systemd passes")
 	f.StringVar(&o.adapter.Endpoint, "docker-endpoint", "unix:///var/run/docker.sock", "engine to use; empty means $DOCKER_HOST")
-	f.StringVar(&o.root, "cri-dockerd-root-directory", "/var/lib/cri-dockerd", "accepted; the engine and CNI keep all state so far")
+	f.StringVar(&o.root, "cri-dockerd-root-directory", "/var/lib/cri-dockerd", "directory of the daemon's own state: how far each container's log has been carried over")
 	f.StringVar(&o.adapter.PauseImage, "pod-infra-container-image", "registry.k8s.io/pause:3.10", "image of the pause containers; a built-in one serves where it can be neither found nor pulled")
 	f.DurationVar(&o.adapter.PullProgressDeadline, "image-pull-progress-deadline", time.Minute, "cancel a pull after this time without progress; 0 never does")
 	f.DurationVar(&o.requestTimeout, "runtime-request-timeout", 0, "accepted and not needed: each request carries its own deadline")
 	o.bindStreaming(f)
+	o.bindContainerLogs(f)
 
 	f.StringVar(&o.podCIDRs, "pod-cidr", "", "pod address ranges of this node, comma separated, at most one per address family; the kubelet's word replaces them")
 	f.BoolVar(&o.dualStack, "ipv6-dual-stack", false, "accepted and not needed: all addresses that CNI assigns are reported")
@@ -109,6 +114,19 @@ func (o *options) bindStreaming(f *pflag.FlagSet) {
 	f.StringVar(&o.streams.ClientCAFile, "streaming-client-ca-file", "", "authorities that clients of exec, attach and port-forward must have a certificate of; needs the certificate")
 	f.DurationVar(&o.streams.IdleTimeout, "streaming-idle-timeout", streaming.DefaultIdleTimeout, "end exec, attach and port-forward sessions on which nothing moves for this time")
 	f.DurationVar(&o.streams.CreationTimeout, "streaming-creation-timeout", streaming.DefaultCreationTimeout, "how long a client of exec, attach or port-forward may take to open its streams")
+}
+
+// Values of --container-logs.
+const (
+	logsCRI  = "cri"
+	logsLink = "json-file"
+)
+
+// bindContainerLogs adds how the output of containers is kept.
+func (o *options) bindContainerLogs(f *pflag.FlagSet) {
+	f.StringVar(&o.containerLogs, "container-logs", logsCRI, "what the kubelet's log paths of new containers become: cri writes files of CRI's format, json-file links to Docker's own files, as older adapters did")
+	f.StringVar(&o.adapter.Logs.SpoolSize, "container-logs-spool-size", "32m", "size at which Docker begins another file of a container's output, from which logs are written; with the next flag it bounds the disk that docker logs takes, and how long the daemon may be away. Empty leaves both to Docker")
+	f.IntVar(&o.adapter.Logs.SpoolFiles, "container-logs-spool-files", 3, "how many such files Docker keeps of a container, at least 2")
 }
 
 // bindLogging adds klog's verbosity; most of its other flags are deprecated.
@@ -150,12 +168,19 @@ func (o *options) complete(f *pflag.FlagSet) error {
 			note("log-level", "%w", err)
 		}
 	}
+	switch o.containerLogs {
+	case logsCRI, logsLink:
+		o.adapter.Logs.Linked = o.containerLogs == logsLink
+	default:
+		note("container-logs", "%q is none of cri, json-file", o.containerLogs)
+	}
+	o.logs.Dir = filepath.Join(o.root, "logs")
 	o.network.BinDirs = commaList(o.cniBinDirs)
 	o.network.PodCIDRs = commaList(o.podCIDRs)
 	if o.adapter.Endpoint == "" {
 		o.adapter.Endpoint = os.Getenv("DOCKER_HOST")
 	}
-	return errors.Join(append(errs, o.adapter.Validate(), o.network.Validate(), o.streams.Validate())...)
+	return errors.Join(append(errs, o.adapter.Validate(), o.network.Validate(), o.streams.Validate(), o.logs.Validate())...)
 }
 
 // commaList is a comma-separated list without empty parts.

@@ -14,6 +14,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/dockershimd/dockershimd/adapter"
+	"github.com/dockershimd/dockershimd/logs"
 	"github.com/dockershimd/dockershimd/network"
 	"github.com/dockershimd/dockershimd/streaming"
 )
@@ -38,12 +39,17 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
+	carrier, err := logs.New(o.logs, log)
+	if err != nil {
+		return err
+	}
+	defer carrier.Close()
 	streams, err := streaming.New(o.streams)
 	if err != nil {
 		return err
 	}
 	defer streams.Close()
-	shim, err := adapter.New(engine, pods, streams, o.adapter, log)
+	shim, err := adapter.New(adapter.Parts{Engine: engine, Network: pods, Streams: streams, Logs: carrier}, o.adapter, log)
 	if err != nil {
 		return err
 	}
@@ -60,6 +66,7 @@ func run(ctx context.Context, o options) error {
 
 	parts, ctx := errgroup.WithContext(ctx)
 	parts.Go(func() error { return pods.Run(klog.NewContext(ctx, log)) })
+	parts.Go(func() error { return carrier.Run(ctx) })
 	parts.Go(func() error { return shim.Run(klog.NewContext(ctx, log)) })
 	parts.Go(func() error { return streams.Run(klog.NewContext(ctx, log), shim) })
 	parts.Go(func() error { return serve(ctx, server, listener) })

@@ -44,7 +44,7 @@ func (n *node) wantInventory(want []string) {
 // inventory lists all that pods leave traces in, a line each.
 func (n *node) inventory() []string {
 	n.Helper()
-	return slices.Concat(n.engineObjects(), n.leases(), n.pins(), n.mountPoints(), n.veths(), n.natRules(), n.cacheFiles(), n.logLinks())
+	return slices.Concat(n.engineObjects(), n.leases(), n.pins(), n.mountPoints(), n.veths(), n.natRules(), n.cacheFiles(), n.logPositions(), n.logLinks())
 }
 
 func (n *node) engineObjects() (lines []string) {
@@ -128,7 +128,17 @@ func (n *node) natRules() (lines []string) {
 
 func (n *node) cacheFiles() []string { return n.filesBelow("cache", n.cache) }
 
-func (n *node) logLinks() []string { return n.filesBelow("log", n.logs) }
+func (n *node) logPositions() []string {
+	return n.filesBelow("position in a log", filepath.Join(n.dir, "state", "logs"))
+}
+
+// logLinks leaves out logs that are files of their own: the kubelet removes those.
+func (n *node) logLinks() []string {
+	return slices.DeleteFunc(n.filesBelow("log", n.logs), func(line string) bool {
+		info, err := os.Lstat(strings.TrimPrefix(line, "log "))
+		return err != nil || info.Mode().IsRegular()
+	})
+}
 
 func (n *node) filesBelow(noun, dir string) (lines []string) {
 	_ = filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {

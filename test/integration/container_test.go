@@ -3,10 +3,7 @@
 package integration
 
 import (
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -20,6 +17,8 @@ type workload struct {
 	*pod
 	id  string
 	pid int // of its first process, once it was started
+	// logName is the log's, below the pod's log directory.
+	logName string
 }
 
 // idle is a script that runs until it is told to end, and then does so at once.
@@ -57,7 +56,7 @@ func (p *pod) create(config *cri.ContainerConfig) *workload {
 	p.Helper()
 	id, err := p.tryCreate(config)
 	p.must("CreateContainer", err)
-	return &workload{pod: p, id: id}
+	return &workload{pod: p, id: id, logName: config.GetLogPath()}
 }
 
 // container creates and starts a container of the script.
@@ -77,7 +76,7 @@ func (p *pod) output(script string, edits ...func(*cri.ContainerConfig)) string 
 }
 
 // in is the same container in the hands of a part of the test.
-func (c *workload) in(n *node) *workload { return &workload{c.pod.in(n), c.id, c.pid} }
+func (c *workload) in(n *node) *workload { return &workload{c.pod.in(n), c.id, c.pid, c.logName} }
 
 func (c *workload) start() {
 	c.Helper()
@@ -120,19 +119,9 @@ func (c *workload) awaitExit() *cri.ContainerStatus {
 // log is what the container wrote, read from where the kubelet would.
 func (c *workload) log() string {
 	c.Helper()
-	file, err := os.Open(c.status().GetLogPath())
-	c.must("open the log", err)
-	defer file.Close()
-	var text strings.Builder
-	for lines := json.NewDecoder(file); ; {
-		var line struct{ Log string }
-		if err := lines.Decode(&line); errors.Is(err, io.EOF) {
-			return text.String()
-		} else if err != nil {
-			c.Fatalf("read the log: %v", err)
-		}
-		text.WriteString(line.Log)
-	}
+	text, err := os.ReadFile(c.status().GetLogPath())
+	c.must("read the log", err)
+	return c.written(text)
 }
 
 // awaitLog waits until the container has written the text.

@@ -15,6 +15,7 @@ import (
 	"k8s.io/klog/v2/ktesting"
 
 	"github.com/dockershimd/dockershimd/adapter"
+	"github.com/dockershimd/dockershimd/logs"
 	"github.com/dockershimd/dockershimd/network"
 	"github.com/dockershimd/dockershimd/streaming"
 )
@@ -33,7 +34,10 @@ func (n *node) ownServer() *adapter.Server {
 	streams, err := streaming.New(streaming.Config{DrainTime: time.Second})
 	n.must("make a streaming server", err)
 	log, ctx := ktesting.NewTestContext(n.T)
-	s, err := adapter.New(engine, pods, streams, adapter.Config{
+	carrier, err := logs.New(logs.Config{Dir: filepath.Join(dir, "logs")}, log)
+	n.must("make a carrier of logs", err)
+	n.Cleanup(func() { carrier.Close() })
+	s, err := adapter.New(adapter.Parts{Engine: engine, Network: pods, Streams: streams, Logs: carrier}, adapter.Config{
 		Endpoint: os.Getenv("ENGINE_HOST"), PauseImage: "none", OOMScoreAdj: adapter.OOMScoreAuto,
 	}, log)
 	n.must("make a server", err)
