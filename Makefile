@@ -8,6 +8,7 @@ SUDO    := $(if $(filter-out 0,$(shell id -u)),sudo)
 
 # The packages with tests that need root and an engine; they skip themselves where ENGINE_HOST is not set.
 ENGINE_PACKAGES := ./internal/enginetest ./network ./adapter/... ./test/integration ./test/demo ./test/dockerfile
+TOOLS           := bin/crictl bin/streamclient bin/logreader
 SIZE_LIMIT_MB   := 22
 
 # Static programs, that run on any distribution and on an empty image.
@@ -36,7 +37,7 @@ check: bin/staticcheck ## format, vet, lint and unit tests; no root, no engine, 
 	go vet ./...
 	bin/staticcheck ./...
 	go test -race ./...
-	cd test/tools && go test ./streamclient
+	cd test/tools && go test ./streamclient ./logreader
 
 fix: ## format, tidy go.mod, and rewrite the golden files and generated documents for review
 	gofmt -w .
@@ -44,7 +45,7 @@ fix: ## format, tidy go.mod, and rewrite the golden files and generated document
 	UPDATE=1 go test ./...
 
 # go test builds outside and runs each package's tests inside a rig of its own.
-engine: bin/dockershimd bin/crictl bin/streamclient ## the tests that need an engine, on ENGINE=20.10, 26.1 or 28.5
+engine: bin/dockershimd $(TOOLS) ## the tests that need an engine, on ENGINE=20.10, 26.1 or 28.5
 	$(SUDO) test/engine/install.sh $(ENGINE)
 	go test -count=1 -p 1 -timeout 15m -exec "$(SUDO) $(CURDIR)/test/engine/with-engine.sh $(ENGINE) --" \
 		$(foreach package,$(ENGINE_PACKAGES),$(if $(wildcard $(package:/...=)/*_test.go),$(package)))
@@ -52,8 +53,8 @@ engine: bin/dockershimd bin/crictl bin/streamclient ## the tests that need an en
 conformance: ## critest against an engine; not there yet
 	@echo "make conformance: the conformance suite is not part of this repository yet" >&2; exit 2
 
-bench: bin/dockershimd bin/crictl bin/streamclient ## the benchmarks; each of the costs on ENGINE is a ratio of two things in one run
-	go test -run '^$$' -bench . -benchmem ./adapter
+bench: bin/dockershimd $(TOOLS) ## the benchmarks; each of the costs on ENGINE is a ratio of two things in one run
+	go test -run '^$$' -bench . -benchmem ./adapter ./logs
 	$(SUDO) test/engine/install.sh $(ENGINE)
 	go test -count=1 -v -timeout 15m -run '^TestCost' -exec "$(SUDO) env BENCH=1 $(CURDIR)/test/engine/with-engine.sh $(ENGINE) --" \
 		./test/integration
@@ -77,6 +78,9 @@ bin/crictl: test/tools/go.mod
 
 bin/streamclient: test/tools/go.mod $(wildcard test/tools/streamclient/*.go)
 	cd test/tools && $(GO_BUILD) -ldflags '-s -w' -o ../../$@ ./streamclient
+
+bin/logreader: test/tools/go.mod $(wildcard test/tools/logreader/*.go)
+	cd test/tools && $(GO_BUILD) -ldflags '-s -w' -o ../../$@ ./logreader
 
 bin/staticcheck: test/tools/go.mod
 	cd test/tools && $(GO_BUILD) -ldflags '-s -w' -o ../../$@ honnef.co/go/tools/cmd/staticcheck

@@ -11,5 +11,6 @@
 // The files node, daemon, engine, pod, container, balance, wait, busybox,
 // registry and cni_plugin are the bench; each of the others tests one subject.
 //
-// DOCKERSHIMD and CRICTL name the programs; without, those in bin are taken.
+// DOCKERSHIMD, CRICTL, STREAMCLIENT and LOGREADER name the programs; without,
+// those in bin are taken.
 package integration
