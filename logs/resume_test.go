@@ -118,6 +118,7 @@ func (k *killed) wantWhole(t *testing.T, f *follower, what string, args ...any) 
 }
 
 func TestResumeAtEveryByte(t *testing.T) {
+	t.Parallel()
 	k := newKilled(t)
 	for n, m := range k.moments {
 		for length := m.log; length <= len(k.whole); length++ {
@@ -132,6 +133,7 @@ func TestResumeAtEveryByte(t *testing.T) {
 // The kubelet has renamed the log while nobody was there. What was torn is
 // completed where it was begun.
 func TestResumeAfterRename(t *testing.T) {
+	t.Parallel()
 	k := newKilled(t)
 	old := k.Path + ".20260102-150405"
 	for n, m := range k.moments {
@@ -152,6 +154,7 @@ func TestResumeAfterRename(t *testing.T) {
 // The log was reopened, and all is as it was when the old one was written, but
 // for what is in the new one.
 func TestResumeAfterReopen(t *testing.T) {
+	t.Parallel()
 	k := newKilled(t)
 	old := k.Path + ".20260102-150405"
 	for _, m := range k.moments {
@@ -169,6 +172,7 @@ func TestResumeAfterReopen(t *testing.T) {
 
 // Without a position the log's end tells.
 func TestResumeWithoutPosition(t *testing.T) {
+	t.Parallel()
 	k := newKilled(t)
 	old := k.Path + ".20260102-150405"
 	for _, note := range []string{"", "\x00\x00\x00", `{"spool":{"inode":77,"offset":1,"tail":2}}`} {
@@ -191,6 +195,7 @@ func TestResumeWithoutPosition(t *testing.T) {
 // A power cut keeps a position and less of the log, or zeros; or the log and less
 // of the spool.
 func TestResumeAfterPowerCut(t *testing.T) {
+	t.Parallel()
 	k := newKilled(t)
 	last := k.moments[len(k.moments)-1]
 	for length := len(foreignMark) + 60; length <= len(k.whole); length += 3 {
@@ -223,6 +228,7 @@ func TestResumeAfterPowerCut(t *testing.T) {
 
 // Equal parts have equal times.
 func TestResumeWithinEqualParts(t *testing.T) {
+	t.Parallel()
 	k := newKilled(t)
 	f := k.at(t, k.moments[len(k.moments)-1], len(k.whole))
 	k.print("stdout", strings.Repeat("x", 5*partSize)+"\n")
@@ -244,6 +250,7 @@ func lossesOf(t *testing.T, k *killed, f *follower) (text string, losses int64) 
 }
 
 func TestResumeTellsOfLoss(t *testing.T) {
+	t.Parallel()
 	k := newKilled(t)
 	last := k.moments[len(k.moments)-1]
 	f := k.at(t, last, len(k.whole))
@@ -272,6 +279,7 @@ func TestResumeTellsOfLoss(t *testing.T) {
 
 // The file of the noted place is gone, but the log's last line is still there.
 func TestResumeAfterPlaceIsGone(t *testing.T) {
+	t.Parallel()
 	k := newKilled(t)
 	f := k.at(t, k.moments[1], len(k.whole)) // the place is in the oldest file
 	k.rotate()
@@ -285,6 +293,7 @@ func TestResumeAfterPlaceIsGone(t *testing.T) {
 
 // Somebody wrote into the log, or emptied it.
 func TestResumeAfterMeddling(t *testing.T) {
+	t.Parallel()
 	k := newKilled(t)
 	m := k.moments[len(k.moments)-2]
 	f := k.at(t, m, len(k.whole))
@@ -303,6 +312,7 @@ func TestResumeAfterMeddling(t *testing.T) {
 // TestKilled kills a daemon again and again while the container writes and its
 // log is rotated.
 func TestKilled(t *testing.T) {
+	t.Parallel()
 	seed := uint64(time.Now().UnixNano())
 	if given, err := strconv.ParseUint(os.Getenv("LOGS_TEST_SEED"), 10, 64); err == nil {
 		seed = given
