@@ -45,6 +45,7 @@ type follower struct {
 	resumed bool
 	noted   time.Time // when the position was
 	dirty   bool      // something has been carried over since
+	unkept  bool      // noting it has failed, and that was told
 	delay   time.Duration
 	watched bool // since the last look
 
@@ -303,11 +304,11 @@ func (f *follower) keep() {
 		return
 	}
 	f.noted = time.Now()
-	if err := f.savePosition(); err != nil {
-		f.log.Error(err, "position in a container log not kept", "container", f.ID)
-		return
+	err := f.savePosition()
+	if err != nil && !f.unkept {
+		f.log.Error(err, "position in a container log not kept: after a restart there is more to compare", "container", f.ID)
 	}
-	f.dirty = false
+	f.dirty, f.unkept = err != nil, err != nil
 }
 
 func (f *follower) savePosition() error {

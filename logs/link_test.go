@@ -87,6 +87,7 @@ func TestCopyTruncate(t *testing.T) {
 func TestCopyTruncateInterrupted(t *testing.T) {
 	c := linked(t)
 	renamed := c.Path + ".20260102-150405"
+	must(t, os.Symlink(c.Spool, c.Path+nextSuffix)) // a link that did not come to its place
 	// The copy was in its place, and became the log again.
 	must(t, os.Rename(c.Path, renamed), moveContent(c.Spool, renamed), os.Rename(renamed, c.Path))
 	writeFile(t, c.Spool, "new\n")

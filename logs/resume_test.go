@@ -122,7 +122,7 @@ func TestResumeAtEveryByte(t *testing.T) {
 	k := newKilled(t)
 	for n, m := range k.moments {
 		for length := m.log; length <= len(k.whole); length++ {
-			if n > 1 && (length+n)%3 > 0 { // for the time it takes
+			if n > 1 && (length+n)%5 > 0 { // for the time it takes
 				continue
 			}
 			k.wantWhole(t, k.at(t, m, length), "noted at %d (%d), killed at %d", n, m.log, length)
@@ -137,7 +137,7 @@ func TestResumeAfterRename(t *testing.T) {
 	k := newKilled(t)
 	old := k.Path + ".20260102-150405"
 	for n, m := range k.moments {
-		for length := m.log; length <= len(k.whole); length += 11 {
+		for length := m.log; length <= len(k.whole); length += 23 {
 			for _, made := range []bool{false, true} {
 				f := k.at(t, m, length)
 				must(t, os.Rename(k.Path, old))
@@ -198,7 +198,7 @@ func TestResumeAfterPowerCut(t *testing.T) {
 	t.Parallel()
 	k := newKilled(t)
 	last := k.moments[len(k.moments)-1]
-	for length := len(foreignMark) + 60; length <= len(k.whole); length += 3 {
+	for length := len(foreignMark) + 60; length <= len(k.whole); length += 5 {
 		for _, zeros := range []int{0, 1, 5000, 2 * portionSize} {
 			if zeros > 1 && length%10 > 0 {
 				continue
