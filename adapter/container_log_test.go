@@ -4,6 +4,7 @@ package adapter
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -48,25 +49,25 @@ func TestLogLife(t *testing.T) {
 	r := newRig(t).watched()
 	pod, c, path := logged(t)
 	_, id := r.runContainer(pod, c)
-	if got, want := r.carrier.following[id], (logs.Container{ID: id, Spool: r.engineLog(id), Path: path}); got != want {
+	if got, want := r.carrier.followed(id), (logs.Container{ID: id, Spool: r.engineLog(id), Path: path}); got != want {
 		t.Errorf("followed is %+v, want %+v", got, want)
 	}
 	if s := r.containerStatus(id); s.LogPath != path || r.verboseLog(id)["format"] != "cri" {
 		t.Errorf("log path %q, %v", s.LogPath, r.verboseLog(id))
 	}
-	if err := r.reopen(id); err != nil || !slices.Equal(r.carrier.reopened, []string{id}) {
-		t.Errorf("reopened %v, %v", r.carrier.reopened, err)
+	if err := r.reopen(id); err != nil || !slices.Contains(r.carrier.done(), "Reopen "+id) {
+		t.Errorf("done is %v, %v", r.carrier.done(), err)
 	}
 	r.engine.Exit(id, 0)
 	r.eventually("the end", func() bool { return r.containerStatus(id).State == cri.ContainerState_CONTAINER_EXITED })
-	if !slices.Contains(r.carrier.finished, id) {
+	if !slices.Contains(r.carrier.done(), "Finish "+id) {
 		t.Error("the end is shown before the log is complete")
 	}
 	wantKind(t, r.reopen(id), errdefs.IsFailedPrecondition)
 	if _, err := r.RemoveContainer(t.Context(), &cri.RemoveContainerRequest{ContainerId: id}); err != nil {
 		t.Fatal(err)
 	}
-	if !slices.Contains(r.carrier.removed, id) {
+	if !slices.Contains(r.carrier.done(), "Remove "+id) {
 		t.Error("the position in its log stays")
 	}
 }
@@ -87,6 +88,32 @@ func TestEndWaitsForLog(t *testing.T) {
 	}
 	close(r.carrier.finish)
 	r.eventually("the end", func() bool { return r.containerStatus(slow).State == cri.ContainerState_CONTAINER_EXITED })
+}
+
+// TestManyEndsWaitTogether: after a restart with a full disk, say.
+func TestManyEndsWaitTogether(t *testing.T) {
+	const containers = 3 * compareAtOnce
+	r := newRig(t)
+	ids := make([]string, containers)
+	for i := range ids {
+		pod, c, _ := logged(t)
+		pod.Metadata.Uid = fmt.Sprint("uid", i)
+		_, ids[i] = r.runContainer(pod, c)
+		r.engine.Exit(ids[i], 0)
+	}
+	r.carrier.finish = make(chan struct{})
+	compared := make(chan error, 1)
+	go func() { compared <- r.compare(t.Context(), true) }()
+	r.eventually("all are waited for", func() bool { return r.carrier.waiting.Load() == containers })
+	close(r.carrier.finish)
+	if err := <-compared; err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range ids {
+		if s := r.containerStatus(id); s.State != cri.ContainerState_CONTAINER_EXITED {
+			t.Errorf("state %s after the comparison", s.State)
+		}
+	}
 }
 
 func TestLogInTheWay(t *testing.T) {
@@ -119,8 +146,8 @@ func TestFailedStartIsNotFollowed(t *testing.T) {
 func TestNoLogPath(t *testing.T) {
 	r := newRig(t)
 	_, id := r.runContainer(podConfig("web"), containerConfig("app"))
-	if err := r.reopen(id); err != nil || len(r.carrier.ids()) > 0 || len(r.carrier.reopened) > 0 {
-		t.Errorf("%v, followed %v, reopened %v", err, r.carrier.ids(), r.carrier.reopened)
+	if err := r.reopen(id); err != nil || len(r.carrier.ids()) > 0 || len(r.carrier.done()) > 0 {
+		t.Errorf("%v, followed %v, done %v", err, r.carrier.ids(), r.carrier.done())
 	}
 	wantKind(t, r.reopen("absent"), errdefs.IsNotFound)
 }

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -335,11 +336,10 @@ func (s *fakeStreams) PortForwardURL(*cri.PortForwardRequest) (string, error) {
 type fakeLogs struct {
 	mu        sync.Mutex
 	following map[string]logs.Container
-	finished  []string
-	reopened  []string
-	removed   []string
+	calls     []string
 	refuse    error         // answer to Prepare
 	finish    chan struct{} // where not nil, Finish waits for it
+	waiting   atomic.Int64  // calls of Finish that have waited, or wait
 }
 
 func (l *fakeLogs) Prepare(logs.Container) error { return l.refuse }
@@ -354,6 +354,7 @@ func (l *fakeLogs) Nudge(string) {}
 
 func (l *fakeLogs) Finish(ctx context.Context, c logs.Container) error {
 	if l.finish != nil {
+		l.waiting.Add(1)
 		select {
 		case <-l.finish:
 		case <-ctx.Done():
@@ -363,14 +364,14 @@ func (l *fakeLogs) Finish(ctx context.Context, c logs.Container) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.following, c.ID)
-	l.finished = append(l.finished, c.ID)
+	l.calls = append(l.calls, "Finish "+c.ID)
 	return nil
 }
 
 func (l *fakeLogs) Reopen(_ context.Context, id string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.reopened = append(l.reopened, id)
+	l.calls = append(l.calls, "Reopen "+id)
 	return nil
 }
 
@@ -378,7 +379,7 @@ func (l *fakeLogs) Remove(_ context.Context, id string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.following, id)
-	l.removed = append(l.removed, id)
+	l.calls = append(l.calls, "Remove "+id)
 	return nil
 }
 
@@ -387,6 +388,20 @@ func (l *fakeLogs) Retain(context.Context, func(string) bool) error { return nil
 func (l *fakeLogs) Counts() logs.Counts { return logs.Counts{Following: len(l.ids())} }
 
 func (l *fakeLogs) Trouble(string) error { return nil }
+
+// done are the calls that have been answered, each "method id".
+func (l *fakeLogs) done() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.calls)
+}
+
+// followed is the container as it is followed.
+func (l *fakeLogs) followed(id string) logs.Container {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.following[id]
+}
 
 // ids are the containers that are followed.
 func (l *fakeLogs) ids() (ids []string) {

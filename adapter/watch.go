@@ -316,17 +316,33 @@ func (s *Server) compare(ctx context.Context, all bool) error {
 		return fmt.Errorf("list containers: %w", err)
 	}
 	listed := make(map[string]bool, len(list))
+	// Ends wait for logs, all at the same time and none for another.
+	var ends sync.WaitGroup
+	defer ends.Wait()
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(compareAtOnce)
 	for _, c := range list {
 		listed[c.ID] = true
-		if last, ok := s.index.last(c.ID); all || !ok || last.inspect.State.Status != c.State {
-			group.Go(func() error { return s.refresh(groupCtx, c.ID) })
+		if last, ok := s.index.last(c.ID); !all && ok && last.inspect.State.Status == c.State {
+			continue
 		}
+		group.Go(func() error {
+			a, err := s.ask(groupCtx, c.ID)
+			switch {
+			case err != nil:
+				return err
+			case a.endsLog():
+				ends.Go(func() { s.take(ctx, a) })
+			default:
+				s.take(ctx, a)
+			}
+			return nil
+		})
 	}
 	if err := group.Wait(); err != nil {
 		return err
 	}
+	ends.Wait()
 	for _, id := range s.index.retain(listed, at) {
 		s.detachGone(ctx, id)
 	}
