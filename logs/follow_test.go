@@ -108,35 +108,26 @@ func TestReopenUnderLoad(t *testing.T) {
 }
 
 // TestReopenGivenUp: the kubelet takes a renaming back, over a log that was
-// reopened all the same.
+// reopened all the same, and that had lines already.
 func TestReopenGivenUp(t *testing.T) {
-	r := newRig(t)
-	d := r.container("a", 0, 3)
-	d.println("before")
-	eventually(t, "the first line", logHas(d.Container, "before"))
-	old := r.rotate(d.Container)
-	d.println("in the log that is lost")
-	eventually(t, "the second line", logHas(d.Container, "is lost"))
-	must(t, os.Rename(old, d.Path))
-	d.println("after")
-	r.finish(d)
-	r.wantLog(d)
-}
-
-// TestReopenGivenUpByDeadDaemon is the same over a kill after all was written.
-func TestReopenGivenUpByDeadDaemon(t *testing.T) {
-	r := newRig(t)
-	d := r.container("a", 0, 3)
-	d.println("before")
-	eventually(t, "the first line", logHas(d.Container, "before"))
-	old := r.rotate(d.Container)
-	d.println("in the log that is lost")
-	eventually(t, "the second line", logHas(d.Container, "is lost"))
-	r.end() // it has noted that all is done
-	must(t, os.Rename(old, d.Path))
-	r.restart()
-	r.finish(d)
-	r.wantLog(d)
+	for name, then := range map[string]func(r *rig, d *dockerLog, back func()){
+		"while it is written": func(_ *rig, d *dockerLog, back func()) { back(); d.println("after") },
+		// The dead daemon has noted that all is done.
+		"when all is written": func(r *rig, _ *dockerLog, back func()) { r.end(); back(); r.restart() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			d := r.container("a", 0, 3)
+			d.println("before")
+			r.eventuallyHas(d)
+			old := r.rotate(d.Container)
+			d.println("in the log that is lost")
+			eventually(t, "the second line", logHas(d.Container, "is lost"))
+			then(r, d, func() { must(t, os.Rename(old, d.Path)) })
+			r.finish(d)
+			r.wantLog(d)
+		})
+	}
 }
 
 func TestRemovedLogComesBack(t *testing.T) {

@@ -44,7 +44,7 @@ func Link(path, spool string) error {
 
 // Unlink removes the link of a container, unless something else is there by now.
 func Unlink(path, spool string) error {
-	if !Linked(path, spool) {
+	if !linksTo(path, spool) {
 		return nil
 	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -53,8 +53,8 @@ func Unlink(path, spool string) error {
 	return nil
 }
 
-// Linked tells whether path is a link to this json-file.
-func Linked(path, spool string) bool {
+// linksTo tells whether path is a link to this json-file.
+func linksTo(path, spool string) bool {
 	target, err := os.Readlink(path)
 	return err == nil && target == spool
 }
@@ -143,7 +143,7 @@ func renamedLinks(path, spool string) (renamed []string, err error) {
 	}
 	for _, e := range slices.Backward(entries) {
 		full := filepath.Join(dir, e.Name())
-		if strings.HasPrefix(e.Name(), base+".") && e.Name() != base+nextSuffix && Linked(full, spool) {
+		if strings.HasPrefix(e.Name(), base+".") && e.Name() != base+nextSuffix && linksTo(full, spool) {
 			renamed = append(renamed, full)
 		}
 	}

@@ -21,7 +21,7 @@ func linked(t *testing.T) Container {
 
 func wantLinked(t *testing.T, c Container) {
 	t.Helper()
-	if !Linked(c.Path, c.Spool) {
+	if !linksTo(c.Path, c.Spool) {
 		target, err := os.Readlink(c.Path)
 		t.Errorf("the log is a link to %q, %v", target, err)
 	}
@@ -34,7 +34,7 @@ func TestLink(t *testing.T) {
 	// A link that belongs to another container by now stays.
 	other := filepath.Join(t.TempDir(), "other-json.log")
 	must(t, Link(c.Path, other), Unlink(c.Path, c.Spool))
-	if !Linked(c.Path, other) {
+	if !linksTo(c.Path, other) {
 		t.Error("another container's link was removed")
 	}
 	must(t, Unlink(c.Path, other), Unlink(c.Path, other))
