@@ -4,6 +4,7 @@ package adapter
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -19,7 +20,7 @@ import (
 // CreateContainer creates a container in a ready sandbox. Repeated for a
 // container that has not been started, it answers with that one; one that has
 // ended under the same name and attempt is replaced.
-func (s *Server) CreateContainer(ctx context.Context, r *cri.CreateContainerRequest) (*cri.CreateContainerResponse, error) {
+func (s *Server) CreateContainer(ctx context.Context, r *cri.CreateContainerRequest) (_ *cri.CreateContainerResponse, err error) {
 	if r.GetSandboxConfig() == nil || r.GetConfig() == nil {
 		return nil, fmt.Errorf("config and sandbox_config: are required: %w", errdefs.ErrInvalidArgument)
 	}
@@ -34,7 +35,11 @@ func (s *Server) CreateContainer(ctx context.Context, r *cri.CreateContainerRequ
 	if !sb.ready() {
 		return nil, fmt.Errorf("sandbox %s is not ready: %w", sb.id(), errdefs.ErrFailedPrecondition)
 	}
-	body, err := s.containerBody(ctx, sb, r)
+	c, err := s.container(ctx, sb, r)
+	if err != nil {
+		return nil, err
+	}
+	body, _, err := translate.ContainerBody(s.node.Load().Facts, c) // the checks, before anything is done
 	if err != nil {
 		return nil, err
 	}
@@ -42,7 +47,13 @@ func (s *Server) CreateContainer(ctx context.Context, r *cri.CreateContainerRequ
 		return &cri.CreateContainerResponse{ContainerId: id}, err
 	}
 
-	if err := makeMountSources(r.GetConfig().GetMounts()); err != nil {
+	var u undo
+	defer u.onError(ctx, &err)
+	// A key of its own for each attempt: the end of an earlier container must not
+	// take the mounts of a later one along.
+	c.StagingKey = rand.Text()
+	defer s.stagingNow.hold(c.StagingKey)()
+	if body, err = s.prepareNode(ctx, &u, c); err != nil {
 		return nil, err
 	}
 	defer s.index.expect(body.Name)()
@@ -50,37 +61,76 @@ func (s *Server) CreateContainer(ctx context.Context, r *cri.CreateContainerRequ
 	if err != nil {
 		return nil, fmt.Errorf("create container: %w", err)
 	}
+	u.add("remove container", func(ctx context.Context) error { return s.removeObject(ctx, id) })
+	if err = s.relabelMounts(ctx, id, c.Config.GetMounts()); err != nil {
+		return nil, err
+	}
 	now := time.Now()
 	s.index.put(translate.CreatedInspect(body, id, body.Config.Image, now), now, nil)
 	return &cri.CreateContainerResponse{ContainerId: id}, nil
 }
 
-// containerBody checks the request and finds out what its translation needs.
-func (s *Server) containerBody(ctx context.Context, sb *sandbox, r *cri.CreateContainerRequest) (translate.Body, error) {
-	sc := r.GetConfig().GetLinux().GetSecurityContext()
+// container finds out what the translation of a request needs, without changing
+// anything.
+func (s *Server) container(ctx context.Context, sb *sandbox, r *cri.CreateContainerRequest) (c translate.Container, err error) {
+	c = translate.Container{
+		Pod: r.GetSandboxConfig(), SandboxID: sb.id(), Metadata: sb.status.Metadata, Handler: sb.status.RuntimeHandler,
+		Namespaces: sb.status.GetLinux().GetNamespaces().GetOptions(), Log: s.config.Logs,
+	}
+	if c.Config, err = s.resolveCDI(ctx, r.GetConfig()); err != nil {
+		return c, err
+	}
+	sc := c.Config.GetLinux().GetSecurityContext()
 	//lint:ignore SA1019 kubelets before 1.30 send nothing else
-	profiles, err := readProfiles(sc, sc.GetApparmorProfile())
-	if err != nil {
-		return translate.Body{}, err
+	if c.Profiles, err = readProfiles(sc, sc.GetApparmorProfile()); err != nil {
+		return c, err
 	}
 	if target := sc.GetNamespaceOptions().GetTargetId(); target != "" {
 		if err := s.checkTarget(sb, target); err != nil {
-			return translate.Body{}, err
+			return c, err
 		}
 	}
-	ref := r.GetConfig().GetImage().GetImage()
+	if err := checkNode(c.Config); err != nil {
+		return c, err
+	}
+	if c.ImageID, err = s.imageOf(c.Config); err != nil {
+		return c, err
+	}
+	if translate.NeedsExactUser(c.Config) {
+		c.ExactUser = anyExactUser
+	}
+	return c, s.volumeImages(ctx, &c)
+}
+
+// anyExactUser stands for the user that prepareNode will find out.
+const anyExactUser = "0:0"
+
+// imageOf is the engine's id of the image that a container is to run.
+func (s *Server) imageOf(c *cri.ContainerConfig) (id string, err error) {
+	ref := c.GetImage().GetImage()
 	if ref == "" {
-		return translate.Body{}, fmt.Errorf("config.image.image: is required: %w", errdefs.ErrInvalidArgument)
+		return "", fmt.Errorf("config.image.image: is required: %w", errdefs.ErrInvalidArgument)
 	}
 	image := s.images.find(ref)
 	if image == nil {
-		return translate.Body{}, fmt.Errorf("config.image.image: image %q is not on this node; pull it first: %w", ref, errdefs.ErrNotFound)
+		return "", fmt.Errorf("config.image.image: image %q is not on this node; pull it first: %w", ref, errdefs.ErrNotFound)
 	}
-	body, notices, err := translate.ContainerBody(s.node.Load().Facts, translate.Container{
-		Config: r.GetConfig(), Pod: r.GetSandboxConfig(),
-		SandboxID: sb.id(), Metadata: sb.status.Metadata, Handler: sb.status.RuntimeHandler,
-		ImageID: image.Id, Profiles: profiles, Log: s.config.Logs,
-	})
+	return image.Id, nil
+}
+
+// prepareNode makes what has to be there when a container is created, and
+// returns the body that counts on it.
+func (s *Server) prepareNode(ctx context.Context, u *undo, c translate.Container) (body translate.Body, err error) {
+	if err := makeMountSources(c.Config.GetMounts()); err != nil {
+		return body, err
+	}
+	if err := s.findUser(ctx, &c); err != nil {
+		return body, err
+	}
+	if err := s.stage(u, &c); err != nil {
+		return body, err
+	}
+	body, notices, err := translate.ContainerBody(s.node.Load().Facts, c)
 	logNotices(ctx, notices)
 	return body, err
 }
@@ -123,6 +173,9 @@ func (s *Server) earlierContainer(ctx context.Context, sb *sandbox, body transla
 // them only since 1.42.
 func makeMountSources(mounts []*cri.Mount) error {
 	for _, m := range mounts {
+		if m.GetImage() != nil {
+			continue
+		}
 		if _, err := os.Stat(m.GetHostPath()); !errors.Is(err, fs.ErrNotExist) {
 			continue
 		}

@@ -4,6 +4,7 @@ package adapter
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"time"
@@ -30,6 +31,10 @@ func (s *Server) StartContainer(ctx context.Context, r *cri.StartContainerReques
 	if err := s.prepareLog(c); err != nil {
 		return nil, err
 	}
+	limited := mustBeLimited(c.seen)
+	if limited {
+		defer s.starting.hold(c.id())()
+	}
 	if err := s.engine.ContainerStart(ctx, c.id(), container.StartOptions{}); err != nil {
 		// The engine notes why on the container, for its status. Where even that
 		// cannot be read now, an event or the next comparison brings it.
@@ -40,6 +45,11 @@ func (s *Server) StartContainer(ctx context.Context, r *cri.StartContainerReques
 	}
 	s.index.started(c.id(), time.Now())
 	s.logs.Nudge(c.id())
+	if limited {
+		if err := s.limitStarted(ctx, c.id()); err != nil {
+			return nil, err
+		}
+	}
 	return &cri.StartContainerResponse{}, nil
 }
 
@@ -87,8 +97,9 @@ func (s *Server) RemoveContainer(ctx context.Context, r *cri.RemoveContainerRequ
 // removeWorkload removes a container and what we have made for it.
 func (s *Server) removeWorkload(ctx context.Context, c *workload) error {
 	labels := c.inspect.Config.Labels
-	// The link goes first: once the container is gone, nobody knows of it.
-	if err := s.unlinkLog(labels, c.id()); err != nil {
+	// That goes first: once the container is gone, nobody knows of it. A process
+	// that still runs keeps the mounts that it has.
+	if err := errors.Join(s.unlinkLog(labels, c.id()), s.forgetNodeWork(labels, c.id())); err != nil {
 		return err
 	}
 	if err := s.removeObject(ctx, c.id()); err != nil {

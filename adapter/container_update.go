@@ -6,32 +6,110 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/containerd/errdefs"
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 
+	"github.com/dockershimd/dockershimd/adapter/cgroup"
 	"github.com/dockershimd/dockershimd/translate"
 )
 
-// UpdateContainerResources changes a container's limits; what is zero stays as
-// it is. A repeated call changes nothing.
-func (s *Server) UpdateContainerResources(ctx context.Context, r *cri.UpdateContainerResourcesRequest) (*cri.UpdateContainerResourcesResponse, error) {
-	c, err := s.index.container(r.GetContainerId())
+// UpdateContainerResources changes a container's limits, all or none; what is
+// zero stays as it is. A repeated call changes nothing.
+func (s *Server) UpdateContainerResources(ctx context.Context, r *cri.UpdateContainerResourcesRequest) (_ *cri.UpdateContainerResourcesResponse, err error) {
+	found, err := s.index.container(r.GetContainerId())
 	if err != nil {
 		return nil, err
 	}
-	update, err := translate.UpdateBody(r.GetLinux())
+	update, notices, err := translate.UpdateBody(s.node.Load().Facts, r.GetLinux())
 	if err != nil {
 		return nil, err
 	}
-	if _, err := s.engine.ContainerUpdate(ctx, c.id(), update); err != nil {
+	logNotices(ctx, notices)
+	_, unlock, err := s.lockSandbox(ctx, found.sandboxID)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	c, err := s.index.container(found.id()) // what was found before the lock may be out of date
+	if err != nil {
+		return nil, err
+	}
+	if err := s.checkDecrease(c, update.Engine.Memory); err != nil {
+		return nil, err
+	}
+	var u undo
+	defer u.onError(ctx, &err)
+	if err = s.updateCgroup(ctx, &u, c, cgroup.Limits(update.Cgroup)); err != nil {
 		return nil, fmt.Errorf("update container %s: %w", c.id(), err)
 	}
+	// The kernel may take some of the engine's values and then refuse one.
+	u.add("restore the limits", func(ctx context.Context) error {
+		_, err := s.engine.ContainerUpdate(ctx, c.id(), translate.RestoreBody(c.inspect.HostConfig))
+		return err
+	})
+	if _, err = s.engine.ContainerUpdate(ctx, c.id(), update.Engine); err != nil {
+		return nil, fmt.Errorf("update container %s: %w", c.id(), err)
+	}
+	u = nil // it is done, and stays, also if the answer to the next question fails
 	return &cri.UpdateContainerResourcesResponse{}, s.refresh(ctx, c.id())
 }
 
-// UpdatePodSandboxResources changes nothing: the pod's own cgroup is the
-// kubelet's work, which takes any error but Unimplemented for a refusal of the
-// whole resize.
+// checkDecrease refuses a memory limit below what the container uses, which the
+// kernel would enforce by killing processes.
+func (s *Server) checkDecrease(c *workload, limit int64) error {
+	if limit == 0 || !c.running() {
+		return nil
+	}
+	used, err := s.cgroups.MemoryInUse(c.inspect.State.Pid)
+	if err != nil {
+		if errdefs.IsNotFound(err) {
+			return nil
+		}
+		return fmt.Errorf("memory of container %s: %w", c.id(), err)
+	}
+	if used > uint64(limit) {
+		return fmt.Errorf("linux.memory_limit_in_bytes: %d is below the %d bytes that container %s uses: %w", limit, used, c.id(), errdefs.ErrFailedPrecondition)
+	}
+	return nil
+}
+
+// updateCgroup changes the limits that the engine has no words for. They are
+// kept first: a daemon that is killed in between sets them when it is back.
+func (s *Server) updateCgroup(ctx context.Context, u *undo, c *workload, limits cgroup.Limits) error {
+	if limits.Empty() {
+		return nil
+	}
+	kept, err := s.cgroups.Kept(c.id())
+	if err != nil {
+		return err
+	}
+	u.add("forget the new limits", func(context.Context) error { return s.cgroups.Keep(c.id(), kept) })
+	if err := s.cgroups.Keep(c.id(), limits.Over(kept)); err != nil {
+		return err
+	}
+	if !c.running() {
+		return nil
+	}
+	driver := s.node.Load().CgroupDriver
+	before, err := s.cgroups.Apply(ctx, c.inspect.State.Pid, limits, driver)
+	if err != nil {
+		return err
+	}
+	u.add("restore the cgroup", func(ctx context.Context) error {
+		_, err := s.cgroups.Apply(ctx, c.inspect.State.Pid, before, driver)
+		return err
+	})
+	return nil
+}
+
+// UpdatePodSandboxResources notes what is asked for, for people to see, and
+// changes nothing: the pod's own cgroup is the kubelet's work, which takes any
+// error but Unimplemented for a refusal of the whole resize.
 func (s *Server) UpdatePodSandboxResources(_ context.Context, r *cri.UpdatePodSandboxResourcesRequest) (*cri.UpdatePodSandboxResourcesResponse, error) {
-	_, err := s.index.sandbox(r.GetPodSandboxId())
-	return &cri.UpdatePodSandboxResourcesResponse{}, err
+	sb, err := s.index.sandbox(r.GetPodSandboxId())
+	if err != nil {
+		return nil, err
+	}
+	s.index.setResources(sb.id(), &podResources{Overhead: r.GetOverhead(), Resources: r.GetResources()})
+	return &cri.UpdatePodSandboxResourcesResponse{}, nil
 }

@@ -47,6 +47,9 @@ type ContainerEngine interface {
 	// which may never come.
 	ContainerAttach(ctx context.Context, id string, options container.AttachOptions) (types.HijackedResponse, error)
 	ContainerResize(ctx context.Context, id string, options container.ResizeOptions) error
+	// CopyFromContainer reads a file, or a tree of files, as a tar archive; the
+	// container need not run. Of a symbolic link it tells the target.
+	CopyFromContainer(ctx context.Context, id, path string) (io.ReadCloser, container.PathStat, error)
 }
 
 // ExecEngine runs further commands in containers. A command is created, then

@@ -46,6 +46,10 @@ func (s *Server) readNode(ctx context.Context) (*node, error) {
 		OOMScoreFloor: s.oomScoreFloor(),
 		AppArmor:      appArmorEnabled(),
 		SELinux:       exists("/sys/fs/selinux/enforce"),
+		CDI:           len(info.CDISpecDirs) > 0,
+	}
+	if n.HugePages, n.UnifiedControllers, err = s.cgroups.Abilities(); err != nil {
+		return nil, fmt.Errorf("look at the node's cgroups: %w", err)
 	}
 	if v := n.APIVersion; olderThan(v, oldestAPI) {
 		return nil, fmt.Errorf("the engine speaks API %s; dockershimd needs API %s (Docker Engine 20.10) or newer: %w", v, oldestAPI, errdefs.ErrFailedPrecondition)

@@ -19,6 +19,7 @@ import (
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 	"k8s.io/klog/v2/ktesting"
 
+	"github.com/dockershimd/dockershimd/adapter/staging"
 	"github.com/dockershimd/dockershimd/internal/fakeengine"
 	"github.com/dockershimd/dockershimd/logs"
 	"github.com/dockershimd/dockershimd/network"
@@ -34,6 +35,8 @@ type rig struct {
 	engine  *fakeengine.Engine
 	net     *fakeNetwork
 	carrier *fakeLogs
+	cg      *fakeCgroups
+	stages  *fakeStaging
 }
 
 const (
@@ -46,7 +49,7 @@ func newRig(t *testing.T) *rig {
 	t.Helper()
 	engine := fakeengine.New(t.TempDir())
 	engine.AddImage(fakeengine.Image{Tags: []string{pauseRef}})
-	engine.AddImage(fakeengine.Image{Tags: []string{appRef}, Config: ocispec.ImageConfig{User: "1000:1000"}})
+	engine.AddImage(fakeengine.Image{Tags: []string{appRef}, Config: ocispec.ImageConfig{User: "1000:1000"}, Files: passwd})
 	return newRigOn(t, engine, &fakeNetwork{attached: map[string]network.Pod{}})
 }
 
@@ -59,14 +62,16 @@ func newRigOn(t *testing.T, engine *fakeengine.Engine, net *fakeNetwork) *rig {
 	}
 	log, _ := ktesting.NewTestContext(t)
 	carrier := &fakeLogs{following: map[string]logs.Container{}}
-	server, err := New(Parts{engine, net, &fakeStreams{}, carrier}, Config{
+	faults := &faults{}
+	cg, stages := newFakeCgroups(faults), &fakeStaging{faults: faults, staged: map[string][]staging.Mount{}}
+	server, err := New(Parts{engine, net, &fakeStreams{}, carrier, cg, stages}, Config{
 		Endpoint: "unix:///nowhere", PauseImage: pauseRef, OOMScoreAdj: OOMScoreExact,
 		PullProgressDeadline: time.Minute, ResolvConf: resolv,
 	}, log)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{Server: server, t: t, engine: engine, net: net, carrier: carrier}
+	r := &rig{Server: server, t: t, engine: engine, net: net, carrier: carrier, cg: cg, stages: stages}
 	if err := server.refreshNode(t.Context()); err != nil {
 		t.Fatal(err)
 	}

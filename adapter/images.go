@@ -264,7 +264,7 @@ func (s *Server) imageUnused(ctx context.Context, id string) error {
 		return fmt.Errorf("list containers: %w", err)
 	}
 	for _, c := range list {
-		if c.ImageID == id {
+		if c.ImageID == id || slices.Contains(translate.VolumeImages(c.Labels), id) {
 			return fmt.Errorf("image %s: container %s uses it; remove that first: %w", id, c.ID, errdefs.ErrFailedPrecondition)
 		}
 	}

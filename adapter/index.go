@@ -49,16 +49,26 @@ type sandbox struct {
 	seen
 	// addresses are the pod's, while network holds it.
 	addresses []string
+	// resources are what the pod's cgroup was last said to have; nil if nobody said.
+	resources *podResources
 	status    *cri.PodSandboxStatus
 	listed    *cri.PodSandbox
+}
+
+// podResources are the pod's own, which the kubelet tells when it changes them.
+type podResources struct {
+	Overhead  *cri.LinuxContainerResources `json:"overhead,omitempty"`
+	Resources *cri.LinuxContainerResources `json:"resources,omitempty"`
 }
 
 // workload is any other container of ours.
 type workload struct {
 	seen
 	sandboxID string
-	status    *cri.ContainerStatus
-	listed    *cri.Container
+	// user is whom its process was started as; nil until that is known.
+	user   *cri.ContainerUser
+	status *cri.ContainerStatus
+	listed *cri.Container
 }
 
 func newIndex(digests func(string) []string) *index {
@@ -108,13 +118,13 @@ func (x *index) putSandbox(next seen, addresses func(container.InspectResponse) 
 	old := x.sandboxes[next.inspect.ID]
 	switch {
 	case old == nil:
-		x.setSandbox(next, addresses(next.inspect))
+		x.setSandbox(next, addresses(next.inspect), nil)
 	case next.at.Before(old.at):
 	case restarted(old.inspect, next.inspect):
 		// Its network namespace is another one now, which nobody attached.
-		x.setSandbox(next, nil)
+		x.setSandbox(next, nil, old.resources)
 	default:
-		x.setSandbox(next, old.addresses)
+		x.setSandbox(next, old.addresses, old.resources)
 	}
 }
 
@@ -124,12 +134,21 @@ func restarted(old, next container.InspectResponse) bool {
 }
 
 // setSandbox expects the lock to be held.
-func (x *index) setSandbox(what seen, addresses []string) {
+func (x *index) setSandbox(what seen, addresses []string, resources *podResources) {
 	status := translate.SandboxStatus(what.inspect, addresses)
 	x.sandboxes[what.inspect.ID] = &sandbox{
-		seen: what, addresses: addresses, status: status, listed: translate.ListedSandbox(status),
+		seen: what, addresses: addresses, resources: resources, status: status, listed: translate.ListedSandbox(status),
 	}
 	x.announce()
+}
+
+// setResources notes what the pod's cgroup is said to have.
+func (x *index) setResources(id string, resources *podResources) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if s := x.sandboxes[id]; s != nil {
+		x.setSandbox(s.seen, s.addresses, resources)
+	}
 }
 
 func (x *index) putWorkload(next seen) {
@@ -137,23 +156,52 @@ func (x *index) putWorkload(next seen) {
 	if old != nil && next.at.Before(old.at) {
 		return
 	}
+	if old == nil {
+		x.setWorkload(next, nil)
+		return
+	}
 	// What an oom event told of this run stays true until the engine says so too.
-	if old != nil && old.inspect.State.OOMKilled && old.inspect.State.StartedAt == next.inspect.State.StartedAt {
+	if old.inspect.State.OOMKilled && old.inspect.State.StartedAt == next.inspect.State.StartedAt {
 		state := *next.inspect.State
 		state.OOMKilled = true
 		next.inspect.State = &state
 	}
-	x.setWorkload(next)
+	// Of a container that has ended, nobody else knows it any more.
+	x.setWorkload(next, old.user)
 }
 
 // setWorkload expects the lock to be held.
-func (x *index) setWorkload(what seen) {
+func (x *index) setWorkload(what seen, user *cri.ContainerUser) {
 	id := translate.SandboxID(what.inspect.Config.Labels)
 	status := translate.ContainerStatus(what.inspect, x.digests(what.inspect.Image))
+	if user != nil {
+		status.User = user
+	}
 	x.containers[what.inspect.ID] = &workload{
-		seen: what, sandboxID: id, status: status, listed: translate.ListedContainer(status, id),
+		seen: what, sandboxID: id, user: user, status: status, listed: translate.ListedContainer(status, id),
 	}
 	x.announce()
+}
+
+// identify notes whom the process of a container was started as.
+func (x *index) identify(id string, user *cri.ContainerUser) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if c := x.containers[id]; c != nil {
+		x.setWorkload(c.seen, user)
+	}
+}
+
+// nodeWork is for whom something may have been made on the node: the keys of
+// staged mounts, and the ids of containers.
+func (x *index) nodeWork() (keys, ids map[string]bool) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	keys, ids = map[string]bool{}, map[string]bool{}
+	for id, c := range x.containers {
+		keys[translate.StagingKey(c.inspect.Config.Labels)], ids[id] = true, true
+	}
+	return keys, ids
 }
 
 // announce wakes whoever waits for a change. The lock is held.
@@ -168,7 +216,7 @@ func (x *index) setAddresses(id string, addresses []string) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if s := x.sandboxes[id]; s != nil {
-		x.setSandbox(s.seen, addresses)
+		x.setSandbox(s.seen, addresses, s.resources)
 	}
 }
 
@@ -188,7 +236,7 @@ func (x *index) started(id string, at time.Time) {
 		StartedAt: at.UTC().Format(time.RFC3339Nano),
 	}
 	next.inspect.ContainerJSONBase = &base
-	x.setWorkload(next)
+	x.setWorkload(next, c.user)
 }
 
 // oomKilled notes that the kernel killed a process of the container for want of
@@ -205,7 +253,7 @@ func (x *index) oomKilled(id string) {
 	state.OOMKilled = true
 	base.State = &state
 	next.inspect.ContainerJSONBase = &base
-	x.setWorkload(next)
+	x.setWorkload(next, c.user)
 }
 
 // remove forgets an object that was seen to be gone.

@@ -22,7 +22,11 @@ func (s *Server) PodSandboxStatus(_ context.Context, r *cri.PodSandboxStatusRequ
 		out.ContainersStatuses = append(out.ContainersStatuses, c.status)
 	}
 	if r.GetVerbose() {
-		out.Info, err = infoMap(map[string]any{"info": s.debugInfo(sb.seen)})
+		info := s.debugInfo(sb.seen)
+		info["addresses"] = sb.addresses
+		info["resolvConf"] = sb.inspect.ResolvConfPath
+		info["resources"] = sb.resources
+		out.Info, err = infoMap(map[string]any{"info": info})
 	}
 	return out, err
 }
@@ -41,13 +45,21 @@ func (s *Server) StreamPodSandboxes(r *cri.StreamPodSandboxesRequest, stream grp
 
 // debugInfo is what a person who looks at one object wants to know beyond CRI.
 func (s *Server) debugInfo(c seen) map[string]any {
-	return map[string]any{
+	info := map[string]any{
 		"dockerName":   c.name(),
 		"pid":          c.inspect.State.Pid,
 		"state":        c.inspect.State.Status,
 		"image":        c.inspect.Image,
 		"runtime":      c.inspect.HostConfig.Runtime,
 		"cgroupParent": c.inspect.HostConfig.CgroupParent,
+		"hostConfig":   c.inspect.HostConfig,
 		"asOf":         c.at,
 	}
+	if c.running() {
+		// It may not be there for a process that ends right now.
+		if spec, err := bundleSpec(c.inspect.State.Pid, c.id()); err == nil {
+			info["runtimeSpec"] = spec
+		}
+	}
+	return info
 }

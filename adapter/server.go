@@ -102,6 +102,8 @@ type Parts struct {
 	Network Network
 	Streams Streams
 	Logs    Logs
+	Cgroups Cgroups
+	Staging Staging
 }
 
 // Server answers CRI. Its methods are in one file per family of RPCs.
@@ -113,6 +115,8 @@ type Server struct {
 	network Network
 	streams Streams
 	logs    Logs
+	cgroups Cgroups
+	staging Staging
 	config  Config
 	log     klog.Logger
 
@@ -121,6 +125,9 @@ type Server struct {
 	disk    disk
 	pods    podLocks
 	flights flights
+
+	stagingNow heldKeys // the keys of mounts that are being staged
+	starting   heldKeys // the ids of containers that are being started
 
 	health     health
 	node       atomic.Pointer[node]
@@ -137,6 +144,7 @@ func New(parts Parts, config Config, log klog.Logger) (*Server, error) {
 	}
 	s := &Server{
 		engine: parts.Engine, network: parts.Network, streams: parts.Streams, logs: parts.Logs,
+		cgroups: parts.Cgroups, staging: parts.Staging,
 		config: config, log: log,
 		images:     newImages(parts.Engine),
 		collectNow: make(chan struct{}, 1),

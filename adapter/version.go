@@ -48,7 +48,7 @@ func (s *Server) Status(ctx context.Context, r *cri.StatusRequest) (*cri.StatusR
 			condition(cri.RuntimeReady, "EngineNotReachable", s.health.err()),
 			condition(cri.NetworkReady, "NetworkPluginNotReady", s.network.Status(ctx)),
 		}},
-		Features: &cri.RuntimeFeatures{},
+		Features: &cri.RuntimeFeatures{SupplementalGroupsPolicy: true, MountOptions: true},
 	}
 	n := s.node.Load()
 	if n != nil {

@@ -29,7 +29,7 @@ func (l *life) steps() []func(context.Context) error {
 			return err
 		},
 		func(ctx context.Context) error {
-			out, err := l.CreateContainer(ctx, &cri.CreateContainerRequest{PodSandboxId: l.sandbox, Config: containerConfig("app"), SandboxConfig: l.pod})
+			out, err := l.CreateContainer(ctx, &cri.CreateContainerRequest{PodSandboxId: l.sandbox, Config: demanding("app"), SandboxConfig: l.pod})
 			l.container = out.GetContainerId()
 			return err
 		},
@@ -68,6 +68,7 @@ var errFault = errors.New("fault of the test")
 
 func engineCalls(r *rig, n int) bool  { return len(r.engine.Calls()) >= n }
 func networkCalls(r *rig, n int) bool { return len(r.net.calls) >= n }
+func nodeCalls(r *rig, n int) bool    { return r.cg.calls >= n }
 
 var walkFaults = []walkFault{
 	{"engine fails before the call", func(r *rig, n int, _ context.CancelFunc) { r.engine.FailNth(n, fakeengine.Before, errFault) }, engineCalls},
@@ -76,6 +77,7 @@ var walkFaults = []walkFault{
 	{"caller leaves after the engine's call", func(r *rig, n int, c context.CancelFunc) { r.engine.CancelNth(n, fakeengine.After, c) }, engineCalls},
 	{"network fails before the call", func(r *rig, n int, _ context.CancelFunc) { r.net.failAt = n }, networkCalls},
 	{"network fails after the call", func(r *rig, n int, _ context.CancelFunc) { r.net.failAt, r.net.after = n, true }, networkCalls},
+	{"the node fails", func(r *rig, n int, _ context.CancelFunc) { r.cg.failAt = n }, nodeCalls},
 	{"caller leaves in the network's call", func(r *rig, n int, c context.CancelFunc) { r.net.failAt, r.net.cancel = n, c }, networkCalls},
 }
 
@@ -100,7 +102,7 @@ func walk(t *testing.T, f walkFault, n int, pod *cri.PodSandboxConfig) (struck b
 	r := newRig(t)
 	l := &life{rig: r, pod: pod}
 	for i, step := range l.steps() {
-		before := fmt.Sprint(r.engine.Leftovers(), r.net.ids())
+		before := l.leftovers()
 		ctx, cancel := context.WithCancel(t.Context())
 		l.arm(f, n, cancel)
 		err := step(ctx)
@@ -108,21 +110,39 @@ func walk(t *testing.T, f walkFault, n int, pod *cri.PodSandboxConfig) (struck b
 		if err == nil {
 			continue
 		}
-		if i < 2 && fmt.Sprint(r.engine.Leftovers(), r.net.ids()) != before {
-			t.Errorf("fault %d: step %d left %v, attached %v; it failed with: %v", n, i, r.engine.Leftovers(), r.net.ids(), err)
+		if i < 2 && l.leftovers() != before {
+			t.Errorf("fault %d: step %d left %s; it failed with: %v", n, i, l.leftovers(), err)
+		}
+		if i == 2 && l.ended() { // a container that was killed by its start cannot be started again
+			if err := l.steps()[i-1](t.Context()); err != nil {
+				t.Errorf("fault %d: the container cannot be replaced: %v", n, err)
+			}
 		}
 		if err := step(t.Context()); err != nil {
 			t.Errorf("fault %d: step %d cannot be repeated: %v", n, i, err)
 		}
 	}
-	if left := r.engine.Leftovers(); len(left) > 0 || len(r.net.ids()) > 0 {
-		t.Errorf("fault %d: left behind %v, attached %v", n, left, r.net.ids())
+	if left := l.leftovers(); left != nothingLeft {
+		t.Errorf("fault %d: left behind %s", n, left)
 	}
 	if list, _ := r.ListContainers(t.Context(), &cri.ListContainersRequest{}); len(list.Containers) > 0 {
 		t.Errorf("fault %d: the index still shows %v", n, list.Containers)
 	}
 	return f.long(r, n)
 }
+
+// ended tells whether a start has failed so that the container is dead now.
+func (l *life) ended() bool {
+	c, err := l.index.container(l.container)
+	return err == nil && c.status.State == cri.ContainerState_CONTAINER_EXITED && c.status.ExitCode == 137
+}
+
+// leftovers are what the engine, the network and the node hold.
+func (l *life) leftovers() string {
+	return fmt.Sprint(l.engine.Leftovers(), l.net.ids(), l.stages.keys(), l.cg.kept)
+}
+
+const nothingLeft = "[] [] [] map[]"
 
 // arm sets the fault anew for each step, since cancelling is the step's own; a
 // fault that has struck is not set again.

@@ -214,8 +214,8 @@ func (s *Server) containerNews(ctx context.Context, m events.Message, at time.Ti
 		}
 		ctx := context.WithoutCancel(ctx)
 		s.background.Go(func() {
-			if err := errors.Join(s.unlinkLog(labels, id), s.forgetLog(ctx, labels, id)); err != nil {
-				s.log.Error(err, "what was kept for the log of a removed container stays", "container", id)
+			if err := errors.Join(s.unlinkLog(labels, id), s.forgetLog(ctx, labels, id), s.forgetNodeWork(labels, id)); err != nil {
+				s.log.Error(err, "what was kept or made for a removed container stays", "container", id)
 			}
 		})
 		return nil
@@ -290,7 +290,27 @@ func (s *Server) take(ctx context.Context, a answer) {
 		return
 	}
 	s.followLog(ctx, a.seen)
+	last, known := s.index.last(a.id())
 	s.index.put(a.inspect, a.at, s.addressesOf)
+	if a.running() && (!known || last.inspect.State.Pid != a.inspect.State.Pid) {
+		s.takeProcess(ctx, a.id())
+	}
+}
+
+// takeProcess sees to a container whose process is new to us: we have started
+// it, or somebody else has, or this daemon was away.
+func (s *Server) takeProcess(ctx context.Context, id string) {
+	c, err := s.index.container(id)
+	if err != nil || !c.running() {
+		return // a sandbox, or gone again
+	}
+	s.identify(c)
+	if s.starting.has(id) {
+		return // its RPC sets its limits, and answers for them
+	}
+	if err := s.limitCgroup(ctx, c.seen); err != nil {
+		s.log.Error(err, "limits of a running container cannot be set", "container", id)
+	}
 }
 
 // addressesOf are those that network holds for a sandbox which the index does
@@ -347,6 +367,9 @@ func (s *Server) compare(ctx context.Context, all bool) error {
 		s.detachGone(ctx, id)
 	}
 	s.retainLogs(ctx)
+	if all {
+		s.retainNodeWork()
+	}
 	return nil
 }
 

@@ -5,6 +5,7 @@ package translate
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"maps"
 	"path"
 	"slices"
 	"strconv"
@@ -27,10 +28,21 @@ type Container struct {
 	Metadata *cri.PodSandboxMetadata
 	// Handler is the runtime handler of the sandbox.
 	Handler string
+	// Namespaces are those of the sandbox.
+	Namespaces *cri.NamespaceOption
 	// ImageID is the engine's id of the image.
-	ImageID  string
-	Profiles Profiles
-	Log      LogOptions
+	ImageID string
+	// ExactUser is the user and the group to run as, in numbers, where only those
+	// keep out the groups that the image adds; "" where nobody needs them.
+	ExactUser string
+	// Volumes are the images that are mounted, by the index of their mount.
+	Volumes map[int]VolumeImage
+	// Staged are the paths of the mounts that were made on the node, by index, and
+	// StagingKey is what they are kept under, where there are any.
+	Staged     map[int]string
+	StagingKey string
+	Profiles   Profiles
+	Log        LogOptions
 }
 
 // ContainerBody is a workload container in its sandbox. The error lists
@@ -40,16 +52,19 @@ func ContainerBody(f Facts, c Container) (Body, []Notice, error) {
 		return Body{}, nil, err
 	}
 	host, notices := hostConfig(f, c)
+	limits, n := cgroupLimits(f, "config.linux.resources", c.resources())
+	labels := containerLabels(c)
+	maps.Copy(labels, hostLabels(f, c, limits))
 	return Body{
 		Name: containerDockerName(c.Metadata, c.Config.GetMetadata()),
 		Config: &container.Config{
 			Image:       c.ImageID,
-			Labels:      containerLabels(c),
+			Labels:      labels,
 			Entrypoint:  c.Config.GetCommand(),
 			Cmd:         c.Config.GetArgs(),
 			Env:         environment(c.Config.GetEnvs()),
 			WorkingDir:  c.Config.GetWorkingDir(),
-			User:        user(c.security(), c.security().GetRunAsUsername()),
+			User:        firstOf(c.ExactUser, c.User()),
 			Tty:         c.Config.GetTty(),
 			OpenStdin:   c.Config.GetStdin(),
 			StdinOnce:   c.Config.GetStdinOnce(),
@@ -57,8 +72,12 @@ func ContainerBody(f Facts, c Container) (Body, []Notice, error) {
 			Healthcheck: noHealthcheck(),
 		},
 		Host: host,
-	}, notices, nil
+	}, append(notices, n...), nil
 }
+
+// User is the user to run as, as the engine takes it: "", a name or a number,
+// with or without a group after a colon. "" is the image's own.
+func (c Container) User() string { return user(c.security(), c.security().GetRunAsUsername()) }
 
 func hostConfig(f Facts, c Container) (*container.HostConfig, []Notice) {
 	sc, ns := c.security(), c.security().GetNamespaceOptions()
@@ -68,6 +87,7 @@ func hostConfig(f Facts, c Container) (*container.HostConfig, []Notice) {
 	limits := resources(c.resources())
 	limits.CgroupParent = cgroupParent(f, c.Pod.GetLinux().GetCgroupParent())
 	limits.Devices = deviceMappings(c.Config.GetDevices())
+	limits.DeviceRequests = cdiRequests(c.Config.GetCDIDevices())
 	runtime, _ := f.Runtime(c.Handler) // checked before
 	return &container.HostConfig{
 		NetworkMode:    container.NetworkMode(c.join()),
@@ -83,7 +103,7 @@ func hostConfig(f Facts, c Container) (*container.HostConfig, []Notice) {
 		MaskedPaths:    paths(sc, sc.GetMaskedPaths()),
 		ReadonlyPaths:  paths(sc, sc.GetReadonlyPaths()),
 		ReadonlyRootfs: sc.GetReadonlyRootfs(),
-		Mounts:         bindMounts(f, c.Config.GetMounts()),
+		Mounts:         mounts(f, c),
 		Runtime:        runtime,
 		OomScoreAdj:    score,
 		RestartPolicy:  container.RestartPolicy{Name: container.RestartPolicyDisabled},
@@ -183,16 +203,18 @@ func checkContainer(f Facts, c Container) error {
 		p.add("config.working_dir", "%q is not an absolute path", d)
 	}
 	checkLogPath(&p, "config.log_path", c)
-	checkMounts(&p, f, "config.mounts", c.Handler, c.Config.GetMounts())
+	checkMounts(&p, f, "config.mounts", c)
 	checkDevices(&p, "config.devices", c.Config.GetDevices())
-	if len(c.Config.GetCDIDevices()) > 0 {
-		p.lack("config.CDI_devices", "CDI devices are not supported yet")
-	}
-	checkResources(&p, "config.linux.resources", c.resources())
+	checkResources(&p, f, "config.linux.resources", c.resources())
 	checkNamespaces(&p, field+".namespace_options", sc.GetNamespaceOptions())
+	checkJoins(&p, field+".namespace_options", sc.GetNamespaceOptions(), c.Namespaces)
+	checkCapabilities(&p, field+".capabilities", sc.GetCapabilities())
 	checkSeccomp(&p, field, sc, c.Profiles)
 	checkAppArmor(&p, f, field+".apparmor", c.appArmor(), c.Profiles)
 	checkUser(&p, field, sc, sc.GetRunAsUsername())
+	if strict(sc) && c.ExactUser == "" {
+		p.lack(field+".supplemental_groups_policy", "Strict cannot be kept, since the group of user %q in the image is not known; set run_as_group", c.User())
+	}
 	if len(sc.GetCapabilities().GetAddAmbientCapabilities()) > 0 {
 		p.lack(field+".capabilities.add_ambient_capabilities", "the Engine API has no ambient capabilities")
 	}

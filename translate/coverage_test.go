@@ -25,6 +25,9 @@ translate/ledger.txt.
 | unsupported | the Engine API has no way to do it |
 | moot | there is nothing to do |
 
+Engines are those that each honoured field was tried on, of 20.10, 26.1 and 28.5 as they are without configuration. What an engine
+has no words for is done on the node, and then the engine does not matter.
+
 Sandboxes and containers for Windows are refused.
 
 ## RPCs
@@ -62,10 +65,10 @@ func fieldTables(rows []row) string {
 			title, field = others, r.path
 		}
 		if title != last {
-			fmt.Fprintf(&b, "\n## %s\n\n| Field | | Where or why |\n|---|---|---|\n", title)
+			fmt.Fprintf(&b, "\n## %s\n\n| Field | | Engines | Where or why |\n|---|---|---|---|\n", title)
 			last = title
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s |\n", field, r.state, strings.ReplaceAll(r.note, "|", `\|`))
+		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", field, r.state, r.engines, strings.ReplaceAll(r.note, "|", `\|`))
 	}
-	return strings.ReplaceAll(b.String(), "|  |", "| |")
+	return strings.ReplaceAll(strings.ReplaceAll(b.String(), "|  |", "| |"), "|  |", "| |")
 }

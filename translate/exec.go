@@ -84,7 +84,7 @@ func AttachEndsStdin(c container.InspectResponse) bool {
 }
 
 // Exit codes by which a shell says that it could not run a command (POSIX,
-// Shell Command Language, 2.8.2).
+// Shell Command Language, 2.8.2). The engine gives them to containers too.
 const (
 	exitNotRunnable = 126
 	exitNotFound    = 127

@@ -28,6 +28,14 @@ type Facts struct {
 	OOMScoreFloor int
 	// AppArmor and SELinux tell whether the running kernel enforces them.
 	AppArmor, SELinux bool
+	// CDI tells whether the engine itself finds devices by their CDI names.
+	CDI bool
+	// HugePages are the sizes of huge pages that the kernel can limit, such as
+	// "2MB"; nil where it has none, or no cgroup controller for them.
+	HugePages []string
+	// UnifiedControllers are those on the node's hierarchy of cgroup version 2. On
+	// nodes of version 1 there may be a few as well, or none.
+	UnifiedControllers []string
 }
 
 // RuntimeFeatures is what an OCI runtime says of itself.
@@ -47,6 +55,8 @@ const (
 	ShimRuntimes
 	// ReadOnlyModes: a bind mount says whether read-only includes submounts.
 	ReadOnlyModes
+	// ImageMounts: an image may be mounted.
+	ImageMounts
 )
 
 // abilities names the API version that brought each ability, and the engine
@@ -55,6 +65,7 @@ var abilities = map[Ability]struct{ name, api, engine string }{
 	StopSignalOption: {"a signal in the stop request", "1.42", "23.0"},
 	ShimRuntimes:     {"runtimes named by their containerd shim", "1.42", "23.0"},
 	ReadOnlyModes:    {"recursive read-only mounts", "1.44", "25.0"},
+	ImageMounts:      {"mounts of images", "1.48", "28.0"},
 }
 
 // Can tells whether the engine has the ability.

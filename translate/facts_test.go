@@ -20,7 +20,7 @@ func TestCan(t *testing.T) {
 		{"1.42", map[Ability]bool{StopSignalOption: true, ShimRuntimes: true}},
 		{"1.43", map[Ability]bool{StopSignalOption: true, ShimRuntimes: true}},
 		{"1.44", map[Ability]bool{StopSignalOption: true, ShimRuntimes: true, ReadOnlyModes: true}},
-		{"1.51", map[Ability]bool{StopSignalOption: true, ShimRuntimes: true, ReadOnlyModes: true}},
+		{"1.51", map[Ability]bool{StopSignalOption: true, ShimRuntimes: true, ReadOnlyModes: true, ImageMounts: true}},
 	} {
 		for a, row := range abilities {
 			if got := (Facts{APIVersion: c.api}).Can(a); got != c.want[a] {

@@ -4,6 +4,7 @@ package translate
 
 import (
 	"encoding/json"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -42,6 +43,14 @@ const (
 	// labelLog is the format of a container's log; containers of older shims, whose
 	// log is a link to the engine's, have none.
 	labelLog = ownPrefix + "log"
+	// labelMounts holds, as JSON, the mounts as they were asked for that the engine
+	// shows otherwise, and labelStaging what those are kept under that were made on
+	// the node.
+	labelMounts  = ownPrefix + "mounts"
+	labelStaging = ownPrefix + "staging"
+	// labelCgroup holds, as JSON, the limits that go to the container's cgroup when
+	// it starts.
+	labelCgroup = ownPrefix + "cgroup"
 	// labelKeys lists, as a JSON array, the Docker labels that carry CRI's: the
 	// engine adds those of the image to a container's own.
 	labelKeys = ownPrefix + "keys"
@@ -145,6 +154,19 @@ func containerLabels(c Container) map[string]string {
 	return m
 }
 
+// hostLabels remember what is done for a container on the node.
+func hostLabels(f Facts, c Container, limits CgroupLimits) map[string]string {
+	m := map[string]string{
+		labelMounts: labelledMounts(f, c),
+		labelCgroup: limits.text(),
+	}
+	if len(c.Staged) > 0 {
+		m[labelStaging] = c.StagingKey
+	}
+	maps.DeleteFunc(m, func(_, v string) bool { return v == "" })
+	return m
+}
+
 // IsSandbox tells whether Docker labels are those of a sandbox of ours.
 func IsSandbox(labels map[string]string) bool { return labels[labelType] == typeSandbox }
 
@@ -157,6 +179,10 @@ func SandboxID(labels map[string]string) string { return labels[labelSandboxID] 
 // LogPath is where the kubelet expects a container's log, by its Docker
 // labels; empty when it asked for none.
 func LogPath(labels map[string]string) string { return labels[labelLogPath] }
+
+// StagingKey is what a container's mounts on the node are kept under, by its
+// Docker labels; empty when there are none.
+func StagingKey(labels map[string]string) string { return labels[labelStaging] }
 
 // Fingerprint identifies the request that an object was created for. It is
 // empty for objects of older shims.

@@ -74,7 +74,7 @@ func values(path string, d protoreflect.FieldDescriptor) []protoreflect.Value {
 	case protoreflect.Int32Kind:
 		return []protoreflect.Value{protoreflect.ValueOfInt32(7)}
 	case protoreflect.Int64Kind:
-		return []protoreflect.Value{protoreflect.ValueOfInt64(7)}
+		return []protoreflect.Value{protoreflect.ValueOfInt64(max(exampleSizes[path], 7))}
 	case protoreflect.Uint32Kind:
 		return []protoreflect.Value{protoreflect.ValueOfUint32(7)}
 	case protoreflect.Uint64Kind:

@@ -16,8 +16,30 @@ import (
 	"google.golang.org/protobuf/reflect/protoregistry"
 )
 
-// row is what becomes of a field.
-type row struct{ path, state, note string }
+// row is what becomes of a field. Some engines may be too old to honour it.
+type row struct{ path, state, engines, note string }
+
+// engines are those that each field is tried on: 20.10, the oldest; 26.1; and
+// the newest, which can do everything.
+var engines = []struct {
+	name  string
+	facts Facts
+}{
+	{"20.10", older("1.41", "20.10.24", false)},
+	{"26.1", older("1.45", "26.1.5", true)},
+	{"28.5", capable()},
+}
+
+// older is an engine that lacks what its API version lacks, and CDI, which is off
+// before 28. It knows its runtimes' features from 25.0 on.
+func older(api, version string, features bool) Facts {
+	f := capable()
+	f.APIVersion, f.EngineVersion, f.CDI = api, version, false
+	if !features {
+		f.Runtimes = map[string]RuntimeFeatures{"": {}, "runc": {}, "runsc": {}}
+	}
+	return f
+}
 
 // States of a field that is not in the ledger.
 const (
@@ -94,10 +116,10 @@ func (w *walk) field(s subject, to way) {
 	case listed:
 		w.used[path] = true
 		w.ignored(s, to)
-		w.rows = append(w.rows, row{path, l.kind, l.reason})
+		w.rows = append(w.rows, row{path: path, state: l.kind, note: l.reason})
 	case away:
 		w.ignored(s, to)
-		w.rows = append(w.rows, row{path, stateElsewhere, "package " + folder})
+		w.rows = append(w.rows, row{path: path, state: stateElsewhere, note: "package " + folder})
 	case isMessage(to.last()):
 		w.message(s, to)
 	default:
@@ -112,7 +134,7 @@ func (w *walk) message(s subject, to way) {
 		return
 	}
 	if why := w.refusedMessage(s, to); why != "" {
-		w.rows = append(w.rows, row{s.path(to), stateRefused, why})
+		w.rows = append(w.rows, row{path: s.path(to), state: stateRefused, note: why})
 		return
 	}
 	w.fields(s, to, to.last().Message())
@@ -125,7 +147,7 @@ func (w *walk) refusedMessage(s subject, to way) string {
 		return ""
 	}
 	inside := append(slices.Clone(to), to.last().Message().Fields().Get(0))
-	_, err := s.observe(w, s.with(inside))
+	_, err := s.observe(w, capable(), s.with(inside))
 	return s.refusal(to, err)
 }
 
@@ -139,7 +161,7 @@ func (w *walk) ignored(s subject, to way) {
 		}
 		return
 	}
-	for _, o := range s.try(w, to) {
+	for _, o := range s.try(w, capable(), to) {
 		if o.err != nil || o.changes {
 			w.Errorf("%s is honoured or refused, although a table says otherwise: take it out of ledger.txt, or of elsewhere", s.path(to))
 		}
@@ -150,7 +172,7 @@ func (w *walk) ignored(s subject, to way) {
 func (w *walk) verdict(s subject, to way) row {
 	path := s.path(to)
 	var honoured, refused, notes []string
-	for _, o := range s.try(w, to) {
+	for _, o := range s.try(w, capable(), to) {
 		one := path + "=" + o.value
 		l, listed := w.ledger[one]
 		switch {
@@ -171,9 +193,36 @@ func (w *walk) verdict(s subject, to way) row {
 		}
 	}
 	if len(honoured) == 0 && len(refused) > 0 {
-		return row{path, stateRefused, refused[0]}
+		return row{path: path, state: stateRefused, note: refused[0]}
 	}
-	return row{path, stateHonoured, strings.Join(notes, "; ")}
+	return row{path, stateHonoured, w.enginesOf(s, to, honoured), strings.Join(notes, "; ")}
+}
+
+// enginesOf are the engines that honour what the newest does. One that honours
+// some values only is a case that has not come up.
+func (w *walk) enginesOf(s subject, to way, values []string) string {
+	if s.observe == nil {
+		return ""
+	}
+	var able []string
+	for _, e := range engines {
+		var honoured []string
+		for _, o := range s.try(w, e.facts, to) {
+			if o.changes && o.err == nil {
+				honoured = append(honoured, o.value)
+			}
+		}
+		switch {
+		case slices.Equal(honoured, values):
+			able = append(able, e.name)
+		case len(honoured) > 0:
+			w.Errorf("%s: engine %s honours %v of %v", s.path(to), e.name, honoured, values)
+		}
+	}
+	if len(able) == len(engines) {
+		return "all"
+	}
+	return strings.Join(able, ", ")
 }
 
 // indices are the parts of an error's path that the ledger's paths have not.
@@ -205,13 +254,13 @@ type tried struct {
 }
 
 // try sets the field alone to each of its values.
-func (s subject) try(t testing.TB, to way) []tried {
+func (s subject) try(t testing.TB, f Facts, to way) []tried {
 	if s.observe == nil {
 		return []tried{{value: "any"}}
 	}
 	path := s.path(to)
 	before := s.with(to)
-	plain, err := s.observe(t, before)
+	plain, err := s.observe(t, f, before)
 	if err != nil {
 		t.Errorf("%s: the request without it is refused: %v", path, err)
 	}
@@ -221,7 +270,7 @@ func (s subject) try(t testing.TB, to way) []tried {
 		after := proto.Clone(before)
 		to.set(after, v)
 		accompany(after, path+"="+value)
-		got, err := s.observe(t, after)
+		got, err := s.observe(t, f, after)
 		out = append(out, tried{value, got != plain, err})
 	}
 	return out

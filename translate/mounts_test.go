@@ -3,7 +3,9 @@
 package translate
 
 import (
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/mount"
@@ -35,12 +37,28 @@ func TestStatusMounts(t *testing.T) {
 		{HostPath: "/srv", ContainerPath: "/data"},
 		{HostPath: "/srv", ContainerPath: "/ro", Readonly: true, Propagation: cri.MountPropagation_PROPAGATION_HOST_TO_CONTAINER},
 		{HostPath: "/srv", ContainerPath: "/rro", Readonly: true, RecursiveReadOnly: true},
+		{HostPath: "/srv", ContainerPath: "/noexec", Readonly: true, MountOptions: []string{"noexec"}},
+		{ContainerPath: "/models", Image: &cri.ImageSpec{Image: "models:1"}, ImageSubPath: "small"},
+		{ContainerPath: "/twice", Image: &cri.ImageSpec{Image: "models:1"}},
 	}
-	mounts := bindMounts(capable(), asked)
-	points := append(mountPoints(mounts), container.MountPoint{Type: mount.TypeVolume, Name: "of the image", Destination: "/var/lib"})
-	got := statusMounts(container.InspectResponse{
-		ContainerJSONBase: &container.ContainerJSONBase{HostConfig: &container.HostConfig{Mounts: mounts}}, Mounts: points,
+	image := VolumeImage{ID: "sha256:1", Layers: []string{"/layer"}, Ref: "models@sha256:2"}
+	body, _, err := ContainerBody(capable(), Container{
+		Config:  &cri.ContainerConfig{Metadata: &cri.ContainerMetadata{Name: "app"}, Mounts: asked},
+		Volumes: map[int]VolumeImage{4: image, 5: image},
+		Staged:  map[int]string{3: "/run/3", 5: "/run/5"},
 	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := CreatedInspect(body, "id", "image", time.Now())
+	c.Mounts = append(c.Mounts, container.MountPoint{Type: mount.TypeVolume, Name: "of the image", Destination: "/var/lib"})
+	if got, want := VolumeImages(c.Config.Labels), []string{"sha256:1", "sha256:1"}; !slices.Equal(got, want) {
+		t.Errorf("images %v are mounted, want %v", got, want)
+	}
+	for _, m := range asked[4:] {
+		m.Readonly, m.Image.ImageRef = true, image.Ref
+	}
+	got := statusMounts(c)
 	if len(got) != len(asked) {
 		t.Fatalf("%d mounts, want %d", len(got), len(asked))
 	}
@@ -55,6 +73,7 @@ func TestStatusMounts(t *testing.T) {
 func TestStatusMountsOfOlderShim(t *testing.T) {
 	got := statusMounts(container.InspectResponse{
 		ContainerJSONBase: &container.ContainerJSONBase{HostConfig: &container.HostConfig{Binds: []string{"/srv:/data:ro"}}},
+		Config:            &container.Config{},
 		Mounts:            []container.MountPoint{{Type: mount.TypeBind, Source: "/srv", Destination: "/data", Propagation: "rprivate"}},
 	})
 	want := &cri.Mount{HostPath: "/srv", ContainerPath: "/data", Readonly: true}

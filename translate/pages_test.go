@@ -29,13 +29,14 @@ const (
 	sectionPod       = "pod"             // PodSandboxConfig that a container's request repeats
 	sectionSandbox   = "sandbox"         // PodSandboxConfig
 	sectionContainer = "container"       // ContainerConfig
+	sectionFound     = "found"           // JSON of the fields of Container that the adapter finds out
 	sectionEngine    = "engine"          // what the request adds to the body of an empty one
 	sectionNotices   = "notices"         // one per line
 	sectionRefused   = "refused"         // the error, one problem per line
 )
 
 var sections = []string{
-	sectionFacts, sectionProfiles, sectionHandler, sectionPod, sectionSandbox, sectionContainer,
+	sectionFacts, sectionProfiles, sectionFound, sectionHandler, sectionPod, sectionSandbox, sectionContainer,
 	sectionEngine, sectionNotices, sectionRefused,
 }
 
@@ -47,6 +48,9 @@ func capable() Facts {
 		Runtimes:      map[string]RuntimeFeatures{"": {RecursiveReadOnly: true}, "runc": {RecursiveReadOnly: true}, "runsc": {}},
 		OOMScoreFloor: oomScoreMin,
 		AppArmor:      true, SELinux: true,
+		CDI:                true,
+		HugePages:          []string{"2MB", "1GB"},
+		UnifiedControllers: []string{"cpu", "hugetlb", "io", "memory"},
 	}
 }
 
@@ -130,8 +134,17 @@ func readRequest(t *testing.T, page golden.Page) pageRequest {
 	default:
 		r.container = &Container{
 			Config: app, Pod: pod, SandboxID: "sandbox1", Metadata: podMetadata(), Handler: handler,
-			ImageID: "sha256:image", Profiles: profiles,
+			Namespaces: pod.GetLinux().GetSecurityContext().GetNamespaceOptions(),
+			ImageID:    "sha256:image", Profiles: profiles,
 		}
+		var found struct {
+			ExactUser, StagingKey string
+			Volumes               map[int]VolumeImage
+			Staged                map[int]string
+		}
+		unmarshal(t, page, sectionFound, &found)
+		r.container.ExactUser, r.container.StagingKey = found.ExactUser, found.StagingKey
+		r.container.Volumes, r.container.Staged = found.Volumes, found.Staged
 	}
 	r.complete()
 	return r
@@ -174,6 +187,7 @@ func (r pageRequest) plainBody(t *testing.T) Body {
 	} else {
 		c := *r.container
 		c.Config, c.Pod, c.Handler, c.Profiles = &cri.ContainerConfig{}, &cri.PodSandboxConfig{}, "", Profiles{}
+		c.ExactUser, c.StagingKey, c.Volumes, c.Staged = "", "", nil, nil
 		plain.container = &c
 	}
 	plain.complete()

@@ -16,6 +16,8 @@ const (
 	sandboxOOMScoreAdj = -998
 	// sandboxCPUShares is the least that the kernel accepts; pause only sleeps.
 	sandboxCPUShares = 2
+	// leastMemory is dockerd's linuxMinMemory.
+	leastMemory = 6 << 20
 	// oomScoreMin and oomScoreMax: proc(5), oom_score_adj.
 	oomScoreMin, oomScoreMax = -1000, 1000
 )
@@ -43,14 +45,33 @@ func memorySwap(r *cri.LinuxContainerResources) int64 {
 	return r.GetMemoryLimitInBytes()
 }
 
-// UpdateBody changes a running container's limits. What is zero stays as it is.
-func UpdateBody(r *cri.LinuxContainerResources) (container.UpdateConfig, error) {
-	var p problems
-	checkResources(&p, "linux", r)
-	return container.UpdateConfig{Resources: resources(r)}, p.err()
+// Update changes a container's limits.
+type Update struct {
+	Engine container.UpdateConfig
+	Cgroup CgroupLimits
 }
 
-func checkResources(p *problems, field string, r *cri.LinuxContainerResources) {
+// UpdateBody changes a running container's limits. What is zero stays as it is.
+func UpdateBody(f Facts, r *cri.LinuxContainerResources) (Update, []Notice, error) {
+	var p problems
+	checkResources(&p, f, "linux", r)
+	if r.GetMemorySwapLimitInBytes() == -1 {
+		p.lack("linux.memory_swap_limit_in_bytes", "-1: the engine does not lift this limit from a container that it has started; set a number")
+	}
+	limits, notices := cgroupLimits(f, "linux", r)
+	return Update{container.UpdateConfig{Resources: resources(r)}, limits}, notices, p.err()
+}
+
+// RestoreBody sets a container's limits to what the engine held before an update.
+func RestoreBody(h *container.HostConfig) container.UpdateConfig {
+	return container.UpdateConfig{Resources: container.Resources{
+		CPUPeriod: h.CPUPeriod, CPUQuota: h.CPUQuota, CPUShares: h.CPUShares,
+		CpusetCpus: h.CpusetCpus, CpusetMems: h.CpusetMems,
+		Memory: h.Memory, MemorySwap: h.MemorySwap,
+	}}
+}
+
+func checkResources(p *problems, f Facts, field string, r *cri.LinuxContainerResources) {
 	for _, v := range []struct {
 		name  string
 		value int64
@@ -66,6 +87,13 @@ func checkResources(p *problems, field string, r *cri.LinuxContainerResources) {
 			p.add(field+"."+v.name, "%d is below %d", v.value, v.least)
 		}
 	}
+	if m := r.GetMemoryLimitInBytes(); m > 0 && m < leastMemory {
+		p.add(field+".memory_limit_in_bytes", "%d is below %d, the least that the engine takes", m, leastMemory)
+	}
+	if m, s := r.GetMemoryLimitInBytes(), r.GetMemorySwapLimitInBytes(); s > 0 && s < m {
+		p.add(field+".memory_swap_limit_in_bytes", "%d, which is memory and swap together, is below the memory limit of %d", s, m)
+	}
+	checkCgroupLimits(p, f, field, r)
 	if s := r.GetOomScoreAdj(); s < oomScoreMin || s > oomScoreMax {
 		p.add(field+".oom_score_adj", "%d is outside %d to %d", s, oomScoreMin, oomScoreMax)
 	}
@@ -80,7 +108,8 @@ func oomScore(f Facts, field string, want int) (int, []Notice) {
 	return f.OOMScoreFloor, []Notice{{field, fmt.Sprintf("the engine lacks CAP_SYS_RESOURCE: %d instead of %d", f.OOMScoreFloor, want)}}
 }
 
-// statusResources are the limits that the engine holds for a container.
+// statusResources are the limits that the engine holds for a container; the
+// kernel's own are another package's to read.
 func statusResources(h *container.HostConfig) *cri.ContainerResources {
 	return &cri.ContainerResources{Linux: &cri.LinuxContainerResources{
 		CpuPeriod:              h.CPUPeriod,

@@ -22,16 +22,20 @@ func TestUpdateBody(t *testing.T) {
 		{"no CPU limit", &cri.LinuxContainerResources{CpuQuota: -1}, container.Resources{CPUQuota: -1}},
 		{"memory takes swap along, or the engine would refuse it", &cri.LinuxContainerResources{MemoryLimitInBytes: 1 << 26},
 			container.Resources{Memory: 1 << 26, MemorySwap: 1 << 26}},
-		{"swap without limit", &cri.LinuxContainerResources{MemoryLimitInBytes: 1 << 26, MemorySwapLimitInBytes: -1},
-			container.Resources{Memory: 1 << 26, MemorySwap: -1}},
+		{"swap besides memory", &cri.LinuxContainerResources{MemoryLimitInBytes: 1 << 26, MemorySwapLimitInBytes: 1 << 27},
+			container.Resources{Memory: 1 << 26, MemorySwap: 1 << 27}},
 	} {
-		got, err := UpdateBody(c.asked)
-		if err != nil || !reflect.DeepEqual(got, container.UpdateConfig{Resources: c.want}) {
-			t.Errorf("%s: %+v, %v, want %+v", c.about, got.Resources, err, c.want)
+		got, _, err := UpdateBody(capable(), c.asked)
+		if err != nil || !reflect.DeepEqual(got, Update{Engine: container.UpdateConfig{Resources: c.want}}) {
+			t.Errorf("%s: %+v, %v, want %+v", c.about, got, err, c.want)
 		}
 	}
-	if _, err := UpdateBody(&cri.LinuxContainerResources{CpuShares: -1}); !errdefs.IsInvalidArgument(err) {
+	if _, _, err := UpdateBody(capable(), &cri.LinuxContainerResources{CpuShares: -1}); !errdefs.IsInvalidArgument(err) {
 		t.Errorf("negative shares: %v, want an invalid argument", err)
+	}
+	// Docker takes it and does nothing.
+	if _, _, err := UpdateBody(capable(), &cri.LinuxContainerResources{MemorySwapLimitInBytes: -1}); !errdefs.IsFailedPrecondition(err) {
+		t.Errorf("swap without limit: %v, want a failed precondition", err)
 	}
 }
 

@@ -52,7 +52,7 @@ func SandboxBody(f Facts, s Sandbox) (Body, []Notice, error) {
 			Image:       s.PauseImage,
 			Hostname:    s.Config.GetHostname(),
 			Labels:      sandboxLabels(s),
-			User:        user(sc, ""),
+			User:        sandboxUser(sc),
 			Healthcheck: noHealthcheck(),
 		},
 		Host: &container.HostConfig{
@@ -127,6 +127,16 @@ func checkPorts(p *problems, field string, ports []*cri.PortMapping) {
 			p.add(at+".host_ip", "%q is no IP address", m.GetHostIp())
 		}
 	}
+}
+
+// sandboxUser: under the strict policy a user without a group gets the root
+// group, as Docker would give it in an image that knows no users, such as pause's.
+func sandboxUser(sc *cri.LinuxSandboxSecurityContext) string {
+	u := user(sc, "")
+	if strict(sc) && u != "" && sc.GetRunAsGroup() == nil {
+		u += ":0"
+	}
+	return u
 }
 
 // sandboxNetwork: Docker attaches the pause container to nothing; CNI does.

@@ -4,12 +4,14 @@ package translate
 
 import (
 	"encoding/json"
+	"fmt"
 	"path"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/docker/docker/api/types/container"
+	"github.com/moby/sys/capability"
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
@@ -117,9 +119,15 @@ func checkSeccomp(p *problems, field string, sc securityContext, profiles Profil
 		p.add(field+".seccomp", "names no seccomp profile")
 	case !path.IsAbs(ref):
 		p.add(field+".seccomp.localhost_ref", "%q is not the absolute path of a profile", ref)
-	case !json.Valid([]byte(profiles.Seccomp)):
-		p.add(field+".seccomp.localhost_ref", "%s is not a JSON document", ref)
+	case strings.TrimSpace(profiles.Seccomp) == "":
+		p.add(field+".seccomp.localhost_ref", "%s is empty", ref)
+	case !isObject(profiles.Seccomp):
+		p.add(field+".seccomp.localhost_ref", "%s is not a JSON object", ref)
 	}
+}
+
+func isObject(text string) bool {
+	return json.Valid([]byte(text)) && strings.HasPrefix(strings.TrimSpace(text), "{")
 }
 
 // appArmorOpts: RuntimeDefault is Docker's default too. On a kernel without
@@ -205,9 +213,15 @@ func checkUser(p *problems, field string, sc securityContext, name string) {
 	if strings.ContainsAny(name, ":\n\x00") {
 		p.add(field+".run_as_username", "%q is no user name", name)
 	}
-	if policy := sc.GetSupplementalGroupsPolicy(); policy != cri.SupplementalGroupsPolicy_Merge {
-		p.lack(field+".supplemental_groups_policy", "%s is not supported yet: Docker adds the image's groups", policy)
+	if _, known := cri.SupplementalGroupsPolicy_name[int32(sc.GetSupplementalGroupsPolicy())]; !known {
+		p.add(field+".supplemental_groups_policy", "%d is unknown", sc.GetSupplementalGroupsPolicy())
 	}
+}
+
+// strict tells whether only the groups that were asked for may be had. The
+// engine adds those of the image unless it is given user and group in numbers.
+func strict(sc securityContext) bool {
+	return sc.GetSupplementalGroupsPolicy() == cri.SupplementalGroupsPolicy_Strict
 }
 
 func groupAdd(groups []int64) []string {
@@ -216,6 +230,36 @@ func groupAdd(groups []int64) []string {
 		out = append(out, strconv.FormatInt(g, 10))
 	}
 	return out
+}
+
+// allCapabilities is what Docker takes for every capability that it knows.
+const allCapabilities = "ALL"
+
+// capabilities are Linux' by their names in capital letters, without CAP_.
+var capabilities = func() map[string]bool {
+	m := map[string]bool{allCapabilities: true}
+	for _, c := range capability.ListKnown() {
+		m[strings.ToUpper(c.String())] = true
+	}
+	return m
+}()
+
+// checkCapabilities knows the kernel's names, of which an older engine may lack
+// the newest; it says so itself then.
+func checkCapabilities(p *problems, field string, c *cri.Capability) {
+	for _, set := range []struct {
+		name  string
+		names []string
+	}{
+		{"add_capabilities", c.GetAddCapabilities()},
+		{"drop_capabilities", c.GetDropCapabilities()},
+	} {
+		for i, name := range set.names {
+			if !capabilities[strings.TrimPrefix(strings.ToUpper(name), "CAP_")] {
+				p.add(fmt.Sprintf("%s.%s[%d]", field, set.name, i), "%q is no capability of Linux", name)
+			}
+		}
+	}
 }
 
 // paths is Docker's form of masked and read-only paths. A list that is empty
@@ -287,6 +331,14 @@ func checkNamespaces(p *problems, field string, ns *cri.NamespaceOption) {
 	}
 	if u := ns.GetUsernsOptions(); u != nil && (u.GetMode() != cri.NamespaceMode_NODE || len(u.GetUids())+len(u.GetGids()) > 0) {
 		p.lack(field+".userns_options", "the Engine API has no user namespaces per pod; use the node's (hostUsers: true)")
+	}
+}
+
+// checkJoins refuses what a container cannot have apart from its sandbox: the
+// engine lets it join the sandbox's network and no other.
+func checkJoins(p *problems, field string, ns, sandbox *cri.NamespaceOption) {
+	if hostNetwork(ns) && !hostNetwork(sandbox) {
+		p.add(field+".network", "NODE, but the container's sandbox has a network of its own, which all its containers share")
 	}
 }
 

@@ -14,8 +14,11 @@ const (
 	reasonCompleted = "Completed"
 	reasonError     = "Error"
 	reasonOOMKilled = "OOMKilled"
-	// reasonCannotRun: the engine could not start the container at all.
+	// reasonCannotRun: there is no such command in the image, or it may not be run.
 	reasonCannotRun = "ContainerCannotRun"
+	// reasonStartError: the engine could not start the container at all; this is
+	// what the other runtimes say.
+	reasonStartError = "StartError"
 )
 
 // containerState is the CRI state of a container. A paused container still
@@ -38,8 +41,10 @@ func containerState(s *container.State) cri.ContainerState {
 // exitReason says in a word why a container ended.
 func exitReason(s *container.State) string {
 	switch {
-	case nanoseconds(s.StartedAt) == 0:
+	case nanoseconds(s.StartedAt) == 0 && (s.ExitCode == exitNotRunnable || s.ExitCode == exitNotFound):
 		return reasonCannotRun
+	case nanoseconds(s.StartedAt) == 0:
+		return reasonStartError
 	case s.OOMKilled:
 		return reasonOOMKilled
 	case s.ExitCode == 0:

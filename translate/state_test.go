@@ -48,7 +48,8 @@ func TestExitReason(t *testing.T) {
 		{"out of memory", container.State{StartedAt: started, ExitCode: 137, OOMKilled: true}, "OOMKilled"},
 		{"out of memory in a child", container.State{StartedAt: started, OOMKilled: true}, "OOMKilled"},
 		{"never started", container.State{StartedAt: dockerZero, ExitCode: 127}, "ContainerCannotRun"},
-		{"never started, time left out", container.State{ExitCode: 128}, "ContainerCannotRun"},
+		{"not executable", container.State{StartedAt: dockerZero, ExitCode: 126}, "ContainerCannotRun"},
+		{"never started, time left out", container.State{ExitCode: 128}, "StartError"},
 	} {
 		if got := exitReason(&c.state); got != c.want {
 			t.Errorf("%s: %s, want %s", c.about, got, c.want)

@@ -3,9 +3,13 @@
 package translate
 
 import (
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/docker/docker/api/types/container"
+	oci "github.com/opencontainers/runtime-spec/specs-go"
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
@@ -92,13 +96,14 @@ func ContainerStatus(c container.InspectResponse, repoDigests []string) *cri.Con
 		State:       containerState(c.State),
 		CreatedAt:   nanoseconds(c.Created),
 		Image:       imageSpec(c),
-		ImageRef:    imageRef(c.Image, repoDigests),
+		ImageRef:    ImageRef(c.Image, repoDigests),
 		ImageId:     c.Image,
 		Labels:      labels,
 		Annotations: annotations,
 		Mounts:      statusMounts(c),
 		LogPath:     c.Config.Labels[labelLogPath],
 		Resources:   statusResources(c.HostConfig),
+		User:        configuredUser(c),
 		StopSignal:  criSignal(c.Config.StopSignal),
 	}
 	if s.State != cri.ContainerState_CONTAINER_CREATED {
@@ -125,6 +130,37 @@ func ended(s *cri.ContainerStatus, c container.InspectResponse) {
 	s.FinishedAt = max(s.FinishedAt, s.StartedAt)
 }
 
+// configuredUser is whom a container runs as where that is written down in
+// numbers; nil where only its image tells, or the process.
+func configuredUser(c container.InspectResponse) *cri.ContainerUser {
+	name, group, _ := strings.Cut(c.Config.User, ":")
+	uid, err := strconv.ParseInt(name, 10, 64)
+	if err != nil {
+		return nil
+	}
+	gid, err := strconv.ParseInt(group, 10, 64)
+	if err != nil {
+		return nil
+	}
+	groups := []int64{gid}
+	for _, g := range c.HostConfig.GroupAdd {
+		if id, err := strconv.ParseInt(g, 10, 64); err == nil && !slices.Contains(groups, id) {
+			groups = append(groups, id)
+		}
+	}
+	return &cri.ContainerUser{Linux: &cri.LinuxContainerUser{Uid: uid, Gid: gid, SupplementalGroups: groups}}
+}
+
+// ProcessUser is whom a container's first process was started as, by its OCI
+// specification.
+func ProcessUser(u oci.User) *cri.ContainerUser {
+	out := &cri.LinuxContainerUser{Uid: int64(u.UID), Gid: int64(u.GID)}
+	for _, g := range u.AdditionalGids {
+		out.SupplementalGroups = append(out.SupplementalGroups, int64(g))
+	}
+	return &cri.ContainerUser{Linux: out}
+}
+
 // ListedContainer is the entry of a container in lists.
 func ListedContainer(s *cri.ContainerStatus, sandboxID string) *cri.Container {
 	return &cri.Container{
@@ -140,7 +176,8 @@ func imageSpec(c container.InspectResponse) *cri.ImageSpec {
 	return &cri.ImageSpec{Image: name, UserSpecifiedImage: c.Config.Labels[labelImage]}
 }
 
-func imageRef(id string, repoDigests []string) string {
+// ImageRef is how statuses name an image. repoDigests may be empty.
+func ImageRef(id string, repoDigests []string) string {
 	if len(repoDigests) > 0 {
 		return pullablePrefix + repoDigests[0]
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"path/filepath"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -14,6 +15,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/dockershimd/dockershimd/adapter"
+	"github.com/dockershimd/dockershimd/adapter/staging"
 	"github.com/dockershimd/dockershimd/logs"
 	"github.com/dockershimd/dockershimd/network"
 	"github.com/dockershimd/dockershimd/streaming"
@@ -49,7 +51,14 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	defer streams.Close()
-	shim, err := adapter.New(adapter.Parts{Engine: engine, Network: pods, Streams: streams, Logs: carrier}, o.adapter, log)
+	cgroups, err := adapter.NodeCgroups(filepath.Join(o.root, "cgroups"))
+	if err != nil {
+		return err
+	}
+	shim, err := adapter.New(adapter.Parts{
+		Engine: engine, Network: pods, Streams: streams, Logs: carrier,
+		Cgroups: cgroups, Staging: staging.New(filepath.Join(o.root, "mounts")),
+	}, o.adapter, log)
 	if err != nil {
 		return err
 	}

@@ -7,10 +7,12 @@ import "regexp"
 // arrows says which of our packages a package of the daemon may import. One
 // that has no row is a decision that nobody has taken yet.
 var arrows = map[string][]string{
-	"cmd/dockershimd":    {"adapter", "network", "logs", "stats", "streaming"},
-	"adapter":            {"adapter/pauseimage", "adapter/proctree", "translate", "network", "logs", "stats"},
+	"cmd/dockershimd":    {"adapter", "adapter/staging", "network", "logs", "stats", "streaming"},
+	"adapter":            {"adapter/cgroup", "adapter/pauseimage", "adapter/proctree", "adapter/staging", "translate", "network", "logs", "stats"},
+	"adapter/cgroup":     {},
 	"adapter/pauseimage": {},
 	"adapter/proctree":   {},
+	"adapter/staging":    {},
 	"translate":          {},
 	"network":            {},
 	"streaming":          {},
@@ -24,8 +26,8 @@ var arrows = map[string][]string{
 // import any of them.
 var importers = map[string][]string{
 	// CRI is the language of the house.
-	"k8s.io/cri-api":                {"cmd/dockershimd", "adapter", "translate", "network", "streaming", "logs", "stats"},
-	"github.com/containerd/errdefs": {"cmd/dockershimd", "adapter", "adapter/pauseimage", "adapter/proctree", "translate", "network", "streaming", "logs", "stats"},
+	"k8s.io/cri-api":                {"cmd/dockershimd", "adapter", "adapter/cgroup", "translate", "network", "streaming", "logs", "stats"},
+	"github.com/containerd/errdefs": {"cmd/dockershimd", "adapter", "adapter/cgroup", "adapter/pauseimage", "adapter/proctree", "adapter/staging", "translate", "network", "streaming", "logs", "stats"},
 	"k8s.io/klog/v2":                {"cmd/dockershimd", "adapter", "network", "streaming", "logs", "stats"},
 	"golang.org/x/sync":             {"cmd/dockershimd", "adapter", "network", "streaming", "logs", "stats"},
 
@@ -37,6 +39,13 @@ var importers = map[string][]string{
 	"github.com/docker/docker/pkg/stdcopy": {"adapter/stdio.go"},
 	"github.com/opencontainers/image-spec": {"adapter", "translate"},
 	"github.com/distribution/reference":    {"adapter", "translate"},
+
+	// What a container is, beyond Docker: names, numbers and formats.
+	"github.com/opencontainers/runtime-spec":           {"adapter", "translate"},
+	"tags.cncf.io/container-device-interface":          {"adapter/container_cdi.go"},
+	"tags.cncf.io/container-device-interface/specs-go": {"translate"},
+	"github.com/moby/sys/capability":                   {"translate"},
+	"github.com/moby/sys/user":                         {"translate"},
 
 	// gRPC is the edge's: a code is chosen in one place.
 	"google.golang.org/grpc":       {"cmd/dockershimd", "adapter"},
@@ -52,14 +61,19 @@ var importers = map[string][]string{
 	"github.com/moby/spdystream/spdy":                  {"streaming"},
 
 	// What touches the kernel, the disk and the service manager.
-	"github.com/containernetworking/cni": {"network"},
-	"github.com/vishvananda/netlink":     {"network", "stats"},
-	"github.com/vishvananda/netns":       {"network"},
-	"github.com/fsnotify/fsnotify":       {"network", "logs"},
-	"golang.org/x/sys":                   {"cmd/dockershimd", "adapter", "adapter/proctree", "network", "streaming", "logs", "stats"},
-	"github.com/coreos/go-systemd/v22":   {"cmd/dockershimd"},
-	"github.com/spf13/cobra":             {"cmd/dockershimd"},
-	"github.com/spf13/pflag":             {"cmd/dockershimd"},
+	"github.com/containernetworking/cni":    {"network"},
+	"github.com/vishvananda/netlink":        {"network", "stats"},
+	"github.com/vishvananda/netns":          {"network"},
+	"github.com/fsnotify/fsnotify":          {"network", "logs"},
+	"github.com/moby/sys/mountinfo":         {"adapter", "adapter/cgroup", "adapter/staging"},
+	"github.com/cyphar/filepath-securejoin": {"adapter/staging"},
+	"github.com/opencontainers/selinux":     {"adapter/container_relabel.go"},
+	"github.com/coreos/go-systemd/v22/dbus": {"adapter/cgroup"},
+	"github.com/godbus/dbus/v5":             {"adapter/cgroup"},
+	"golang.org/x/sys":                      {"cmd/dockershimd", "adapter", "adapter/cgroup", "adapter/proctree", "adapter/staging", "network", "streaming", "logs", "stats"},
+	"github.com/coreos/go-systemd/v22":      {"cmd/dockershimd"},
+	"github.com/spf13/cobra":                {"cmd/dockershimd"},
+	"github.com/spf13/pflag":                {"cmd/dockershimd"},
 
 	// For tests only: no row lets the daemon import it.
 	"github.com/google/go-containerregistry": {},

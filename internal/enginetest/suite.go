@@ -41,6 +41,9 @@ var clauses = []struct {
 	{"ContainerRemove", containerRemove},
 	{"ContainerUpdate", containerUpdate},
 
+	{"CopyFile", copyFile},
+	{"CopyMissing", copyMissing},
+
 	{"RunLifeCycle", runLifeCycle},
 	{"RunRepeats", runRepeats},
 	{"RunExitCode", runExitCode},

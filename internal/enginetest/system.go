@@ -90,6 +90,7 @@ func (b *bench) everyCall(ctx context.Context, id string) map[string]error {
 	_, errs["list"] = b.ContainerList(ctx, container.ListOptions{})
 	_, errs["update"] = b.ContainerUpdate(ctx, id, container.UpdateConfig{Resources: container.Resources{CPUShares: 100}})
 	errs["resize"] = b.ContainerResize(ctx, id, container.ResizeOptions{Height: 24, Width: 80})
+	_, _, errs["copy"] = b.CopyFromContainer(ctx, id, "/bin/busybox")
 	_, errs["attach"] = b.ContainerAttach(ctx, id, container.AttachOptions{Stream: true})
 	_, errs["exec create"] = b.ContainerExecCreate(ctx, id, everything(idle))
 	_, errs["exec attach"] = b.ContainerExecAttach(ctx, id, container.ExecAttachOptions{})

@@ -143,6 +143,19 @@ func completeHost(host *container.HostConfig) {
 	}
 }
 
+// mountPoints are the mounts that were asked for; an image's volumes are unknown here.
+func mountPoints(host *container.HostConfig) []container.MountPoint {
+	out := []container.MountPoint{}
+	for _, m := range host.Mounts {
+		point := container.MountPoint{Type: m.Type, Source: m.Source, Destination: m.Target, RW: !m.ReadOnly}
+		if m.BindOptions != nil {
+			point.Propagation = m.BindOptions.Propagation
+		}
+		out = append(out, point)
+	}
+	return out
+}
+
 // created is a container that has not run yet.
 func (e *Engine) created(id, name, imageID string, config *container.Config, host *container.HostConfig) *entry {
 	command := append(slices.Clone([]string(config.Entrypoint)), config.Cmd...)
@@ -162,7 +175,7 @@ func (e *Engine) created(id, name, imageID string, config *container.Config, hos
 	return &entry{task: newTask(), InspectResponse: container.InspectResponse{
 		ContainerJSONBase: base,
 		Config:            config,
-		Mounts:            []container.MountPoint{},
+		Mounts:            mountPoints(host),
 		NetworkSettings:   &container.NetworkSettings{Networks: map[string]*network.EndpointSettings{}},
 	}}
 }

@@ -30,6 +30,8 @@ type Image struct {
 	Size int64
 	// Config is what a container inherits.
 	Config ocispec.ImageConfig
+	// Files are the contents of regular files, by absolute path.
+	Files map[string]string
 }
 
 // storedImage is an image that the engine has.
@@ -39,6 +41,7 @@ type storedImage struct {
 	size   int64
 	config ocispec.ImageConfig
 	layers []string
+	files  map[string]string
 }
 
 // AddImage puts an image into the engine as if it had always been there: no
@@ -70,7 +73,7 @@ func store(i Image) *storedImage {
 	if i.ID == "" {
 		i.ID = "sha256:" + randomID()
 	}
-	return &storedImage{id: i.ID, size: i.Size, config: wire(i.Config), layers: []string{digestOf("layer of " + i.ID)}}
+	return &storedImage{id: i.ID, size: i.Size, config: wire(i.Config), layers: []string{digestOf("layer of " + i.ID)}, files: i.Files}
 }
 
 // mustParse reads a reference of the test's.

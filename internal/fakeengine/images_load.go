@@ -66,7 +66,7 @@ func imageFrom(files map[string][]byte, configPath string, layers []string) (*st
 	if len(layers) != len(config.RootFS.DiffIDs) {
 		return nil, fmt.Errorf("invalid manifest, layers length mismatch: expected %d, got %d", len(config.RootFS.DiffIDs), len(layers))
 	}
-	i := &storedImage{id: digestOf(string(files[configPath])), config: config.Config}
+	i := &storedImage{id: digestOf(string(files[configPath])), config: config.Config, files: map[string]string{}}
 	for n, layer := range layers {
 		diffID := config.RootFS.DiffIDs[n].String()
 		if digestOf(string(files[layer])) != diffID {
@@ -76,8 +76,9 @@ func imageFrom(files map[string][]byte, configPath string, layers []string) (*st
 		if err != nil {
 			return nil, err
 		}
-		for _, file := range content {
+		for name, file := range content {
 			i.size += int64(len(file))
+			i.files[path.Join("/", name)] = string(file)
 		}
 		i.layers = append(i.layers, diffID)
 	}

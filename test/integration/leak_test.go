@@ -15,6 +15,7 @@ import (
 	"k8s.io/klog/v2/ktesting"
 
 	"github.com/dockershimd/dockershimd/adapter"
+	"github.com/dockershimd/dockershimd/adapter/staging"
 	"github.com/dockershimd/dockershimd/logs"
 	"github.com/dockershimd/dockershimd/network"
 	"github.com/dockershimd/dockershimd/streaming"
@@ -37,7 +38,11 @@ func (n *node) ownServer() *adapter.Server {
 	carrier, err := logs.New(logs.Config{Dir: filepath.Join(dir, "logs")}, log)
 	n.must("make a carrier of logs", err)
 	n.Cleanup(func() { carrier.Close() })
-	s, err := adapter.New(adapter.Parts{Engine: engine, Network: pods, Streams: streams, Logs: carrier}, adapter.Config{
+	cgroups, err := adapter.NodeCgroups(filepath.Join(dir, "cgroups"))
+	n.must("look at the node's cgroups", err)
+	s, err := adapter.New(adapter.Parts{
+		Engine: engine, Network: pods, Streams: streams, Logs: carrier, Cgroups: cgroups, Staging: staging.New(filepath.Join(dir, "mounts")),
+	}, adapter.Config{
 		Endpoint: os.Getenv("ENGINE_HOST"), PauseImage: "none", OOMScoreAdj: adapter.OOMScoreAuto,
 	}, log)
 	n.must("make a server", err)

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package adapter
+
+import (
+	"archive/tar"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/containerd/errdefs"
+	oci "github.com/opencontainers/runtime-spec/specs-go"
+
+	"github.com/dockershimd/dockershimd/translate"
+)
+
+// findUser finds out in numbers whom a container runs as, where the strict
+// policy for groups needs that. Only its image may know, into which a container
+// that is never started lets us look.
+func (s *Server) findUser(ctx context.Context, c *translate.Container) error {
+	if !translate.NeedsExactUser(c.Config) {
+		return nil
+	}
+	spec := c.User()
+	if spec == "" {
+		inspect, err := s.engine.ImageInspect(ctx, c.ImageID)
+		if err != nil {
+			return fmt.Errorf("inspect image %s: %w", c.ImageID, err)
+		}
+		spec = cmp.Or(inspect.Config.User, "0")
+	}
+	passwd, group := "", ""
+	if !translate.IsExactUser(spec) {
+		var err error
+		if passwd, group, err = s.imageUsers(ctx, *c); err != nil {
+			return err
+		}
+	}
+	var err error
+	c.ExactUser, err = translate.ExactUser(spec, passwd, group)
+	return err
+}
+
+// imageUsers reads an image's /etc/passwd and /etc/group; "" is no such file.
+func (s *Server) imageUsers(ctx context.Context, c translate.Container) (passwd, group string, err error) {
+	var u undo
+	body := translate.ProbeBody(c)
+	defer s.index.expect(body.Name)()
+	id, err := s.create(ctx, body)
+	if err != nil {
+		return "", "", fmt.Errorf("create a container to look into its image: %w", err)
+	}
+	u.add("remove the container", func(ctx context.Context) error { return s.removeObject(ctx, id) })
+	defer u.onError(ctx, &err)
+	if passwd, err = s.containerFile(ctx, id, "/etc/passwd"); err != nil {
+		return "", "", err
+	}
+	if group, err = s.containerFile(ctx, id, "/etc/group"); err != nil {
+		return "", "", err
+	}
+	return passwd, group, s.removeObject(ctx, id)
+}
+
+// maxUserFile bounds a file of users, which an image may make of any size.
+const maxUserFile = 8 << 20
+
+// containerFile reads a file of a container, which need not run; "" where there
+// is none.
+func (s *Server) containerFile(ctx context.Context, id, path string) (string, error) {
+	archive, stat, err := s.engine.CopyFromContainer(ctx, id, path)
+	if errdefs.IsNotFound(err) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("read %s of container %s: %w", path, id, err)
+	}
+	defer archive.Close()
+	if stat.LinkTarget != "" && stat.LinkTarget != path {
+		return s.containerFile(ctx, id, stat.LinkTarget)
+	}
+	files := tar.NewReader(archive)
+	header, err := files.Next()
+	if err != nil || header.Typeflag != tar.TypeReg {
+		return "", err // a directory, say
+	}
+	text, err := io.ReadAll(io.LimitReader(files, maxUserFile))
+	if err != nil {
+		return "", fmt.Errorf("read %s of container %s: %w", path, id, err)
+	}
+	return string(text), nil
+}
+
+// identify tells the index whom a container's first process was started as.
+// Where that is not to be found, what the request said stays.
+func (s *Server) identify(c *workload) {
+	spec, err := bundleSpec(c.inspect.State.Pid, c.id())
+	if err != nil {
+		s.log.V(4).Info("user of a container not known", "container", c.id(), "reason", err.Error())
+		return
+	}
+	var process struct{ Process struct{ User oci.User } }
+	if err := json.Unmarshal(spec, &process); err == nil {
+		s.index.identify(c.id(), translate.ProcessUser(process.Process.User))
+	}
+}
+
+// bundleSpec is the OCI specification that a running container was made of. Its
+// process's parent, containerd's shim, works in the bundle's folder, which is
+// called by the container's id.
+func bundleSpec(pid int, id string) (json.RawMessage, error) {
+	shim, err := parentOf(pid)
+	if err != nil {
+		return nil, err
+	}
+	bundle, err := os.Readlink(procPath(shim, "cwd"))
+	if err != nil {
+		return nil, err
+	}
+	if filepath.Base(bundle) != id {
+		return nil, fmt.Errorf("process %d works in %s, not in the bundle of %s", shim, bundle, id)
+	}
+	return os.ReadFile(filepath.Join(bundle, "config.json"))
+}
+
+func parentOf(pid int) (int, error) {
+	status, err := os.ReadFile(procPath(pid, "status"))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(status)) {
+		if value, ok := strings.CutPrefix(line, "PPid:"); ok {
+			return strconv.Atoi(strings.TrimSpace(value))
+		}
+	}
+	return 0, errors.New("no PPid in its status")
+}
