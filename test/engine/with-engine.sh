@@ -28,6 +28,9 @@ outside() {
 	export RIG_DIR RIG_CGROUP=/${RIG_DIR##*/}
 	export ENGINE_VERSION=$version ENGINE_HOST=unix://$RIG_DIR/docker.sock ENGINE_START=$here/start.sh
 
+	if grep -qs hugetlb /sys/fs/cgroup/unified/cgroup.subtree_control; then
+		HUGETLB_WAS_ON=yes
+	fi
 	trap clean_up EXIT
 	trap 'exit 129' HUP
 	trap 'exit 130' INT
@@ -50,6 +53,8 @@ clean_up() {
 		timeout 10 tail -s 0.05 --pid="${first% }" -f /dev/null || true
 	fi
 	find "/sys/fs/cgroup$RIG_CGROUP" /sys/fs/cgroup/*"$RIG_CGROUP" -depth -type d -exec rmdir {} \; 2>/dev/null || true
+	# The daemon enables it for limits of huge pages. The kernel refuses while another rig needs it.
+	[ -n "${HUGETLB_WAS_ON:-}" ] || echo -hugetlb 2>/dev/null >/sys/fs/cgroup/unified/cgroup.subtree_control || true
 	if [ "$status" != 0 ] && compgen -G "$RIG_DIR/*.log" >/dev/null; then
 		kept=$(mktemp -d "${TMPDIR:-/var/tmp}/dockershim-rig-failed.XXXXXX")
 		cp "$RIG_DIR"/*.log "$kept"

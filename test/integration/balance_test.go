@@ -44,7 +44,7 @@ func (n *node) wantInventory(want []string) {
 // inventory lists all that pods leave traces in, a line each.
 func (n *node) inventory() []string {
 	n.Helper()
-	return slices.Concat(n.engineObjects(), n.leases(), n.pins(), n.mountPoints(), n.veths(), n.natRules(), n.cacheFiles(), n.logPositions(), n.logLinks())
+	return slices.Concat(n.engineObjects(), n.leases(), n.pins(), n.mountPoints(), n.veths(), n.natRules(), n.cacheFiles(), n.logPositions(), n.logLinks(), n.nodeWork())
 }
 
 func (n *node) engineObjects() (lines []string) {
@@ -83,14 +83,15 @@ func (n *node) pins() (lines []string) {
 	return lines
 }
 
-// mountPoints leaves out two that stay for good: the folder of pins, and the
-// engine's handle on the node's network, made for the first container there.
+// mountPoints leaves out those that stay for good: the folders of pins and of
+// staged mounts, and the engine's handle on the node's network, made for the
+// first container there.
 func (n *node) mountPoints() (lines []string) {
-	engineHostNetwork := filepath.Join(os.Getenv("RIG_DIR"), "exec/netns/default")
+	stay := []string{n.netns, n.stagedMounts(), filepath.Join(os.Getenv("RIG_DIR"), "exec/netns/default")}
 	text, err := os.ReadFile("/proc/self/mounts")
 	n.must("list mounts", err)
 	for line := range strings.Lines(string(text)) {
-		if target := strings.Fields(line)[1]; target != n.netns && target != engineHostNetwork {
+		if target := strings.Fields(line)[1]; !slices.Contains(stay, target) {
 			lines = append(lines, "mount "+target)
 		}
 	}
@@ -131,6 +132,13 @@ func (n *node) cacheFiles() []string { return n.filesBelow("cache", n.cache) }
 func (n *node) logPositions() []string {
 	return n.filesBelow("position in a log", filepath.Join(n.dir, "state", "logs"))
 }
+
+// nodeWork is what is kept for containers on the node.
+func (n *node) nodeWork() []string {
+	return append(n.filesBelow("limits", filepath.Join(n.dir, "state", "cgroups")), n.filesBelow("staged", n.stagedMounts())...)
+}
+
+func (n *node) stagedMounts() string { return filepath.Join(n.dir, "state", "mounts") }
 
 // logLinks leaves out logs that are files of their own: the kubelet removes those.
 func (n *node) logLinks() []string {

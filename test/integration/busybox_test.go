@@ -23,7 +23,7 @@ const busybox = "localhost/integration:latest"
 const (
 	page       = "Hello from a pod\n" // at /www/index.html
 	imageLabel = "integration.image"
-	imageUser  = "app" // its id is 1000
+	imageUser  = "app" // its id is 1000, and it is in the group 50000 as well
 	otherImage = "localhost/integration-user:latest"
 )
 
@@ -100,7 +100,7 @@ func imageFiles(t testing.TB) []byte {
 		writeFile(w, "bin/busybox", program),
 		writeFile(w, "www/index.html", []byte(page)),
 		writeFile(w, "etc/passwd", []byte("root:x:0:0::/:/bin/sh\napp:x:1000:1000::/:/bin/sh\n")),
-		writeFile(w, "etc/group", []byte("root:x:0:\napp:x:1000:\n")),
+		writeFile(w, "etc/group", []byte("root:x:0:\napp:x:1000:\nextra:x:50000:app\n")),
 		w.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: "tmp", Mode: 0o1777}),
 	}
 	for _, name := range applets {

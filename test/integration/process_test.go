@@ -3,11 +3,13 @@
 package integration
 
 import (
+	"fmt"
 	"os"
 	"slices"
 	"strings"
 	"testing"
 
+	"google.golang.org/protobuf/proto"
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
@@ -74,16 +76,23 @@ func TestUser(t *testing.T) {
 		uid, gid, groups string
 	}{
 		"root by default":      {busybox, func(*cri.LinuxContainerSecurityContext) {}, "0", "0", "0"},
-		"of the image":         {otherImage, func(*cri.LinuxContainerSecurityContext) {}, "1000", "1000", "1000"},
+		"of the image":         {otherImage, func(*cri.LinuxContainerSecurityContext) {}, "1000", "1000", "1000 50000"},
 		"by id":                {busybox, func(s *cri.LinuxContainerSecurityContext) { s.RunAsUser = id(1234) }, "1234", "0", "0"},
 		"by id and group":      {busybox, func(s *cri.LinuxContainerSecurityContext) { s.RunAsUser, s.RunAsGroup = id(1234), id(5678) }, "1234", "5678", "5678"},
 		"root, over the image": {otherImage, func(s *cri.LinuxContainerSecurityContext) { s.RunAsUser = id(0) }, "0", "0", "0"},
-		"by name":              {busybox, func(s *cri.LinuxContainerSecurityContext) { s.RunAsUsername = imageUser }, "1000", "1000", "1000"},
+		"by name":              {busybox, func(s *cri.LinuxContainerSecurityContext) { s.RunAsUsername = imageUser }, "1000", "1000", "1000 50000"},
 		"by name and group":    {busybox, func(s *cri.LinuxContainerSecurityContext) { s.RunAsUsername, s.RunAsGroup = imageUser, id(77) }, "1000", "77", "77"},
 		"supplementary groups": {busybox, func(s *cri.LinuxContainerSecurityContext) {
 			s.RunAsUser, s.SupplementalGroups = id(1234), []int64{70, 71}
 		}, "1234", "0", "0 70 71"},
-		"groups with the image": {otherImage, func(s *cri.LinuxContainerSecurityContext) { s.SupplementalGroups = []int64{70} }, "1000", "1000", "70 1000"},
+		"groups with the image":        {otherImage, func(s *cri.LinuxContainerSecurityContext) { s.SupplementalGroups = []int64{70} }, "1000", "1000", "70 1000 50000"},
+		"strictly, of the image":       {otherImage, strictly(func(*cri.LinuxContainerSecurityContext) {}), "1000", "1000", "1000"},
+		"strictly, by name":            {busybox, strictly(func(s *cri.LinuxContainerSecurityContext) { s.RunAsUsername = imageUser }), "1000", "1000", "1000"},
+		"strictly, by id":              {busybox, strictly(func(s *cri.LinuxContainerSecurityContext) { s.RunAsUser = id(1000) }), "1000", "1000", "1000"},
+		"strictly, by another id":      {busybox, strictly(func(s *cri.LinuxContainerSecurityContext) { s.RunAsUser = id(1234) }), "1234", "0", "0"},
+		"strictly, root":               {busybox, strictly(func(s *cri.LinuxContainerSecurityContext) {}), "0", "0", "0"},
+		"strictly, by id and group":    {busybox, strictly(func(s *cri.LinuxContainerSecurityContext) { s.RunAsUser, s.RunAsGroup = id(1000), id(70) }), "1000", "70", "70"},
+		"strictly, and others' groups": {otherImage, strictly(func(s *cri.LinuxContainerSecurityContext) { s.SupplementalGroups = []int64{70} }), "1000", "1000", "70 1000"},
 	} {
 		n.sub(name, func(n *node) {
 			c := p.in(n).container(idle, func(c *cri.ContainerConfig) {
@@ -95,8 +104,29 @@ func TestUser(t *testing.T) {
 			if uid != test.uid || gid != test.gid || groupsWithout(field(status, "Groups"), gid) != groupsWithout(test.groups, gid) {
 				n.Errorf("user %s, group %s, groups %s; want %s, %s, %s", uid, gid, field(status, "Groups"), test.uid, test.gid, test.groups)
 			}
+			told := c.status().GetUser().GetLinux()
+			groups := strings.Trim(fmt.Sprint(told.GetSupplementalGroups()), "[]")
+			if fmt.Sprint(told.GetUid()) != test.uid || fmt.Sprint(told.GetGid()) != test.gid || sortedFields(groups) != sortedFields(field(status, "Groups")) {
+				n.Errorf("status says %v, the process has %s", told, field(status, "Groups"))
+			}
+			c.stop(0)
+			if ended := c.status().GetUser().GetLinux(); !proto.Equal(ended, told) {
+				n.Errorf("when it has ended, the status says %v", ended)
+			}
 		})
 	}
+}
+
+// strictly asks for no groups of the image.
+func strictly(edit func(*cri.LinuxContainerSecurityContext)) func(*cri.LinuxContainerSecurityContext) {
+	return func(s *cri.LinuxContainerSecurityContext) {
+		edit(s)
+		s.SupplementalGroupsPolicy = cri.SupplementalGroupsPolicy_Strict
+	}
+}
+
+func sortedFields(text string) string {
+	return strings.Join(slices.Sorted(slices.Values(strings.Fields(text))), " ")
 }
 
 // groupsWithout leaves out the primary group: whether it is among the others

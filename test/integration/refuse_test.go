@@ -93,6 +93,8 @@ func TestBadContainers(t *testing.T) {
 	n := newNode(t)
 	p := n.pod()
 	bad := n.notJSON()
+	empty := filepath.Join(n.TempDir(), "empty.json")
+	n.must("write an empty profile", os.WriteFile(empty, nil, 0o600))
 	secure := func(edit func(*cri.LinuxContainerSecurityContext)) func(*cri.ContainerConfig) { return securely(edit) }
 	for name, test := range map[string]struct {
 		edit func(*cri.ContainerConfig)
@@ -107,6 +109,17 @@ func TestBadContainers(t *testing.T) {
 		"mount, nowhere": {func(c *cri.ContainerConfig) { c.Mounts = []*cri.Mount{{HostPath: "/tmp", ContainerPath: "mnt"}} },
 			codes.InvalidArgument, "config.mounts[0].container_path"},
 		"mount, below a file":  {mounted(&cri.Mount{HostPath: bad + "/below"}), codes.InvalidArgument, bad},
+		"device, absent":       {func(c *cri.ContainerConfig) { c.Devices = []*cri.Device{{HostPath: "/dev/unheard-of"}} }, codes.InvalidArgument, "config.devices[0].host_path: stat /dev/unheard-of"},
+		"device, a file":       {func(c *cri.ContainerConfig) { c.Devices = []*cri.Device{{HostPath: bad}} }, codes.InvalidArgument, "config.devices[0].host_path: "},
+		"user":                 {secure(func(s *cri.LinuxContainerSecurityContext) { s.RunAsUser = &cri.Int64Value{Value: 1 << 32} }), codes.InvalidArgument, "run_as_user: 4294967296"},
+		"stop signal":          {func(c *cri.ContainerConfig) { c.StopSignal = 1000 }, codes.InvalidArgument, "config.stop_signal: 1000"},
+		"seccomp, empty":       {secure(func(s *cri.LinuxContainerSecurityContext) { s.Seccomp = localhost(empty) }), codes.InvalidArgument, empty},
+		"raw cgroup key":       {func(c *cri.ContainerConfig) { c.Linux.Resources.Unified = map[string]string{"cgroup.freeze": "1"} }, codes.InvalidArgument, "config.linux.resources.unified[cgroup.freeze]"},
+		"huge pages":           {func(c *cri.ContainerConfig) { c.Linux.Resources.HugepageLimits = pages("3MB", 1) }, codes.FailedPrecondition, "config.linux.resources.hugepage_limits[0].page_size: "},
+		"little memory":        {func(c *cri.ContainerConfig) { c.Linux.Resources.MemoryLimitInBytes = 4096 }, codes.InvalidArgument, "config.linux.resources.memory_limit_in_bytes: 4096"},
+		"the node's network":   {secure(func(s *cri.LinuxContainerSecurityContext) { s.NamespaceOptions.Network = cri.NamespaceMode_NODE }), codes.InvalidArgument, "namespace_options.network"},
+		"strict, unknown user": {secure(strictly(func(s *cri.LinuxContainerSecurityContext) { s.RunAsUsername = "nobody-of-that-name" })), codes.InvalidArgument, "nobody-of-that-name"},
+		"mount option":         {mounted(&cri.Mount{HostPath: "/tmp", MountOptions: []string{"size=1m"}}), codes.InvalidArgument, "config.mounts[0].mount_options[0]"},
 		"device, relative":     {func(c *cri.ContainerConfig) { c.Devices = []*cri.Device{{HostPath: "null"}} }, codes.InvalidArgument, "config.devices[0].host_path"},
 		"working directory":    {func(c *cri.ContainerConfig) { c.WorkingDir = "www" }, codes.InvalidArgument, "config.working_dir"},
 		"log outside":          {func(c *cri.ContainerConfig) { c.LogPath = "../../out.log" }, codes.InvalidArgument, "config.log_path"},
@@ -124,7 +137,7 @@ func TestBadContainers(t *testing.T) {
 		}), codes.FailedPrecondition, "add_ambient_capabilities"},
 		"capability": {secure(func(s *cri.LinuxContainerSecurityContext) {
 			s.Capabilities = &cri.Capability{AddCapabilities: []string{"FLYING"}}
-		}), codes.InvalidArgument, "FLYING"},
+		}), codes.InvalidArgument, `config.linux.security_context.capabilities.add_capabilities[0]: "FLYING"`},
 	} {
 		n.sub(name, func(n *node) {
 			n.keepBalance()

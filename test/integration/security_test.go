@@ -139,6 +139,13 @@ func TestSeccomp(t *testing.T) {
 			}
 		})
 	}
+	n.sub("a file, as kubelets before 1.19 name it", func(n *node) {
+		c := p.in(n).container("mkdir /tmp/made && echo made || echo refused; "+idle, securely(func(s *cri.LinuxContainerSecurityContext) {
+			//lint:ignore SA1019 it is what is tested
+			s.SeccompProfilePath = "localhost/" + file
+		}))
+		c.awaitLog("refused\n")
+	})
 }
 
 // TestSandboxSeccomp: the profile of the sandbox is the pause process's.

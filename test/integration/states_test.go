@@ -3,6 +3,8 @@
 package integration
 
 import (
+	"os"
+	"path/filepath"
 	"slices"
 	"syscall"
 	"testing"
@@ -63,22 +65,40 @@ func TestContainerStates(t *testing.T) {
 func TestCannotRun(t *testing.T) {
 	n := newNode(t)
 	p := n.pod()
-	config := p.containerConfig("")
-	config.Command, config.Args = []string{"/no/such/command"}, nil
-	c := p.create(config)
-	if _, err := n.runtime.StartContainer(n.Context(), &cri.StartContainerRequest{ContainerId: c.id}); err == nil {
-		n.Fatal("a missing command was started")
-	}
-	status := c.status()
-	if status.GetState() != cri.ContainerState_CONTAINER_EXITED || status.GetReason() != "ContainerCannotRun" || status.GetExitCode() != 127 || status.GetMessage() == "" {
-		n.Errorf("status is %v", status)
-	}
-	if status.GetFinishedAt() == 0 || status.GetStartedAt() == 0 {
-		n.Errorf("the kubelet wants times: started %d, finished %d", status.GetStartedAt(), status.GetFinishedAt())
+	profile := filepath.Join(n.TempDir(), "profile.json")
+	n.must("write a profile", os.WriteFile(profile, []byte(`{"defaultAction": "UNHEARD_OF"}`), 0o600))
+	var failed []*workload
+	var before []*cri.ContainerStatus
+	for name, test := range map[string]struct {
+		edit   func(*cri.ContainerConfig)
+		code   int32
+		reason string
+	}{
+		"no such command": {func(c *cri.ContainerConfig) { c.Command = []string{"/no/such/command"} }, 127, "ContainerCannotRun"},
+		"a directory":     {func(c *cri.ContainerConfig) { c.Command = []string{"/tmp"} }, 126, "ContainerCannotRun"},
+		"the runtime's fault": {securely(func(s *cri.LinuxContainerSecurityContext) { s.Seccomp = localhost(profile) }),
+			128, "StartError"},
+	} {
+		n.sub(name, func(n *node) {
+			c := p.in(n).create(p.containerConfig("true", test.edit))
+			if _, err := n.runtime.StartContainer(n.Context(), &cri.StartContainerRequest{ContainerId: c.id}); err == nil {
+				n.Fatal("it was started")
+			}
+			status := c.status()
+			if status.GetState() != cri.ContainerState_CONTAINER_EXITED || status.GetReason() != test.reason || status.GetExitCode() != test.code || status.GetMessage() == "" {
+				n.Errorf("status is %v", status)
+			}
+			if status.GetFinishedAt() == 0 || status.GetStartedAt() == 0 {
+				n.Errorf("the kubelet wants times: started %d, finished %d", status.GetStartedAt(), status.GetFinishedAt())
+			}
+			failed, before = append(failed, c), append(before, status)
+		})
 	}
 	n.restart(syscall.SIGTERM)
-	if after := c.status(); !proto.Equal(after, status) {
-		n.Errorf("before a restart %v,\nafter %v", status, after)
+	for i, c := range failed {
+		if after := c.in(n).status(); !proto.Equal(after, before[i]) {
+			n.Errorf("before a restart %v,\nafter %v", before[i], after)
+		}
 	}
 }
 
