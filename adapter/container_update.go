@@ -39,6 +39,8 @@ func (s *Server) UpdateContainerResources(ctx context.Context, r *cri.UpdateCont
 	}
 	var u undo
 	defer u.onError(ctx, &err)
+	// Last, since what restores the engine's limits changes others, as below.
+	u.add("limit the cgroup again", func(ctx context.Context) error { return s.limitCgroup(ctx, c.seen) })
 	if err = s.updateCgroup(ctx, &u, c, cgroup.Limits(update.Cgroup)); err != nil {
 		return nil, fmt.Errorf("update container %s: %w", c.id(), err)
 	}
@@ -48,6 +50,11 @@ func (s *Server) UpdateContainerResources(ctx context.Context, r *cri.UpdateCont
 		return err
 	})
 	if _, err = s.engine.ContainerUpdate(ctx, c.id(), update.Engine); err != nil {
+		return nil, fmt.Errorf("update container %s: %w", c.id(), err)
+	}
+	// With any update runc writes the weight of processor time and the limit of swap
+	// that it knows, and systemd whether all processes are killed together.
+	if err = s.limitCgroup(ctx, c.seen); err != nil {
 		return nil, fmt.Errorf("update container %s: %w", c.id(), err)
 	}
 	u = nil // it is done, and stays, also if the answer to the next question fails

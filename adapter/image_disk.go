@@ -38,16 +38,22 @@ func (s *Server) ImageFsInfo(ctx context.Context, _ *cri.ImageFsInfoRequest) (*c
 	for _, c := range usage.Containers {
 		layers += uint64(max(c.SizeRw, 0))
 	}
-	n := s.node.Load()
-	store := filepath.Join(n.info.DockerRootDir, n.info.Driver)
-	if !exists(store) {
-		// The containerd image store lies elsewhere under the same root.
-		store = n.info.DockerRootDir
-	}
+	store := s.imageStore()
 	return &cri.ImageFsInfoResponse{
 		ImageFilesystems:     []*cri.FilesystemUsage{filesystem(store, uint64(max(usage.LayersSize, 0)), at)},
 		ContainerFilesystems: []*cri.FilesystemUsage{filesystem(store, layers, at)},
 	}, nil
+}
+
+// imageStore is where the engine keeps images and the layers of containers.
+func (s *Server) imageStore() string {
+	n := s.node.Load()
+	store := filepath.Join(n.info.DockerRootDir, n.info.Driver)
+	if !exists(store) {
+		// The containerd image store lies elsewhere under the same root.
+		return n.info.DockerRootDir
+	}
+	return store
 }
 
 func filesystem(mountpoint string, used uint64, at time.Time) *cri.FilesystemUsage {

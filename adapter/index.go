@@ -467,6 +467,18 @@ func (x *index) attached() []string {
 	return ids
 }
 
+// running are the containers that run.
+func (x *index) running() (out []*workload) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	for _, c := range x.containers {
+		if c.running() {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
 // sandboxImages are the ids of the images that sandboxes run.
 func (x *index) sandboxImages() map[string]bool {
 	x.mu.RLock()

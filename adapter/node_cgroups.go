@@ -80,6 +80,14 @@ func (n nodeCgroups) Limits(pid int, unified []string) (*cri.LinuxContainerResou
 	return limits, nil
 }
 
+func (n nodeCgroups) Usage(pid int) (*cgroup.Usage, error) {
+	group, err := n.Of(pid)
+	if err != nil {
+		return nil, err
+	}
+	return group.Usage()
+}
+
 func (n nodeCgroups) MemoryInUse(pid int) (uint64, error) {
 	group, err := n.Of(pid)
 	if err != nil {

@@ -25,6 +25,8 @@ type Cgroups interface {
 	// Limits are those that the kernel holds; of the files of cgroup version 2
 	// only the ones asked for.
 	Limits(pid int, unified []string) (*cri.LinuxContainerResources, error)
+	// Usage is what a process's group has used and uses.
+	Usage(pid int) (*cgroup.Usage, error)
 	// MemoryInUse is in bytes, without what the kernel can drop at any time.
 	MemoryInUse(pid int) (uint64, error)
 

@@ -89,7 +89,8 @@ type fakeCgroups struct {
 	set    cgroup.Limits
 	kept   map[string]cgroup.Limits
 	inUse  uint64
-	gone   bool // there is no such process
+	used   uint64 // of processors, in nanoseconds
+	gone   bool   // there is no such process
 	limits cri.LinuxContainerResources
 }
 
@@ -116,6 +117,19 @@ func (c *fakeCgroups) Apply(_ context.Context, _ int, l cgroup.Limits, _ string)
 
 func (c *fakeCgroups) Limits(int, []string) (*cri.LinuxContainerResources, error) {
 	return nil, errdefs.ErrNotFound // the engine's numbers serve
+}
+
+func (c *fakeCgroups) Usage(int) (*cgroup.Usage, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.gone {
+		return nil, errdefs.ErrNotFound
+	}
+	c.used += 1000
+	return &cgroup.Usage{
+		CPU:    &cri.CpuUsage{Timestamp: 1, UsageCoreNanoSeconds: &cri.UInt64Value{Value: c.used}},
+		Memory: &cri.MemoryUsage{Timestamp: 1, UsageBytes: &cri.UInt64Value{Value: 5}},
+	}, nil
 }
 
 func (c *fakeCgroups) MemoryInUse(int) (uint64, error) { return c.inUse, nil }
@@ -298,6 +312,20 @@ func TestUpdateIsAllOrNothing(t *testing.T) {
 	}
 	if now := fmt.Sprint(r.cg.now()); now != before {
 		t.Errorf("the engine's failure left %s, before it was %s", now, before)
+	}
+}
+
+// On cgroup version 2 any update of the engine's writes some of the files anew.
+func TestUpdateKeepsLimitsOfCgroup(t *testing.T) {
+	r := newRig(t)
+	_, id := r.runContainer(podConfig("web"), demanding("app"))
+	wanted := fmt.Sprint(r.cg.now())
+	r.cg.set = cgroup.Limits{}
+	if _, err := r.UpdateContainerResources(t.Context(), update(id, &cri.LinuxContainerResources{CpuShares: 77})); err != nil {
+		t.Fatal(err)
+	}
+	if now := fmt.Sprint(r.cg.now()); now != wanted {
+		t.Errorf("limits are %s, want %s", now, wanted)
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 
 	"github.com/dockershimd/dockershimd/logs"
 	"github.com/dockershimd/dockershimd/network"
+	"github.com/dockershimd/dockershimd/stats"
 	"github.com/dockershimd/dockershimd/translate"
 )
 
@@ -125,6 +126,9 @@ type Server struct {
 	disk    disk
 	pods    podLocks
 	flights flights
+
+	rates  stats.Rates
+	layers stats.Layers
 
 	stagingNow heldKeys // the keys of mounts that are being staged
 	starting   heldKeys // the ids of containers that are being started

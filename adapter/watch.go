@@ -82,6 +82,8 @@ func (s *Server) Run(ctx context.Context) error {
 	defer s.background.Wait()
 	s.background.Go(func() { s.ping(ctx) })
 	s.background.Go(func() { s.collect(ctx) })
+	s.background.Go(func() { s.sample(ctx) })
+	s.background.Go(func() { s.measureLayers(ctx) })
 	for ctx.Err() == nil {
 		err := s.follow(ctx)
 		if s.health.setFollowing(err) && ctx.Err() == nil {

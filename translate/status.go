@@ -169,6 +169,13 @@ func ListedContainer(s *cri.ContainerStatus, sandboxID string) *cri.Container {
 	}
 }
 
+// ContainerStats are a container's statistics, without any figure yet.
+func ContainerStats(s *cri.ContainerStatus) *cri.ContainerStats {
+	return &cri.ContainerStats{Attributes: &cri.ContainerAttributes{
+		Id: s.Id, Metadata: s.Metadata, Labels: s.Labels, Annotations: s.Annotations,
+	}}
+}
+
 // imageSpec names the image as its user did. Older shims left that in the
 // container's configuration, often as an id.
 func imageSpec(c container.InspectResponse) *cri.ImageSpec {
