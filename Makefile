@@ -15,7 +15,7 @@ SIZE_LIMIT_MB   := 22
 GO_BUILD := CGO_ENABLED=0 go build -trimpath -buildvcs=false
 
 .DEFAULT_GOAL := help
-.PHONY: help run stop test check fix engine conformance bench size clean bin/dockershimd
+.PHONY: help run stop test check fix engine vm conformance bench size clean bin/dockershimd
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ engine: bin/dockershimd $(TOOLS) ## the tests that need an engine, on ENGINE=20.
 	$(SUDO) test/engine/install.sh $(ENGINE)
 	go test -count=1 -p 1 -timeout 15m -exec "$(SUDO) $(CURDIR)/test/engine/with-engine.sh $(ENGINE) --" \
 		$(foreach package,$(ENGINE_PACKAGES),$(if $(wildcard $(package:/...=)/*_test.go),$(package)))
+
+vm: ## the tests that need systemd, cgroup v2 or AppArmor, in an emulated machine; TESTS=pattern names others
+	test/vm/run.sh '$(or $(TESTS),TestSystemd|TestAppArmor|TestHugePages|TestUnified|TestListContainerStats|TestOOMScore)'
 
 conformance: ## critest against an engine; not there yet
 	@echo "make conformance: the conformance suite is not part of this repository yet" >&2; exit 2

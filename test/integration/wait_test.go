@@ -3,12 +3,28 @@
 package integration
 
 import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 )
 
-// patience is enough for whatever should happen soon, on a busy machine too.
-const patience = 10 * time.Second
+// patience is enough for whatever should happen soon, on a busy machine too. A
+// slow one says in PATIENCE how many times more it needs, such as 20x.
+var patience = 10 * time.Second * time.Duration(slowness(os.Getenv("PATIENCE")))
+
+func slowness(text string) int {
+	if text == "" {
+		return 1
+	}
+	times, err := strconv.Atoi(strings.TrimSuffix(text, "x"))
+	if err != nil || times < 1 {
+		panic(fmt.Sprintf("PATIENCE is %q, want a number of times such as 20x", text))
+	}
+	return times
+}
 
 // lookEvery is how often a condition that is waited for is looked at.
 const lookEvery = 20 * time.Millisecond
