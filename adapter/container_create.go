@@ -111,6 +111,9 @@ func (s *Server) imageOf(c *cri.ContainerConfig) (id string, err error) {
 	if ref == "" {
 		return "", fmt.Errorf("config.image.image: is required: %w", errdefs.ErrInvalidArgument)
 	}
+	if err := translate.CheckImage(ref); err != nil {
+		return "", fmt.Errorf("config.image.image: %w", err)
+	}
 	image := s.images.find(ref)
 	if image == nil {
 		return "", fmt.Errorf("config.image.image: image %q is not on this node; pull it first: %w", ref, errdefs.ErrNotFound)

@@ -22,6 +22,9 @@ func (s *Server) volumeImages(ctx context.Context, c *translate.Container) error
 		if ref == "" {
 			continue // translation refuses an image without a name
 		}
+		if err := translate.CheckImage(ref); err != nil {
+			return fmt.Errorf("%w: config.mounts[%d].image: %w", crierrors.ErrImageVolumeMountFailed, i, err)
+		}
 		image := s.images.find(ref)
 		if image == nil {
 			return fmt.Errorf("%w: config.mounts[%d].image: image %q is not on this node; pull it first: %w", crierrors.ErrImageVolumeMountFailed, i, ref, errdefs.ErrNotFound)

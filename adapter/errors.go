@@ -20,6 +20,10 @@ var kinds = []struct {
 	// The caller gave up, or its time is over: it calls again.
 	{func(err error) bool { return errors.Is(err, context.Canceled) }, codes.Canceled},
 	{func(err error) bool { return errors.Is(err, context.DeadlineExceeded) }, codes.DeadlineExceeded},
+	// The kubelet tells these by the word that the message begins with, and its
+	// client cuts gRPC's own words from before it only when the code is Unknown.
+	// https://github.com/kubernetes/kubernetes/blob/v1.36.0/staging/src/k8s.io/cri-client/pkg/remote_image.go#L257
+	{func(err error) bool { return kubeletWord(err) != nil }, codes.Unknown},
 	// The engine is away: the kubelet waits, and calls again.
 	{errdefs.IsUnavailable, codes.Unavailable},
 	{unreachable, codes.Unavailable},

@@ -14,7 +14,10 @@ import (
 
 	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
+	crierrors "k8s.io/cri-api/pkg/errors"
 
 	"github.com/dockershimd/dockershimd/internal/fakeengine"
 )
@@ -132,21 +135,174 @@ func TestPullWithoutProgress(t *testing.T) {
 	}
 }
 
-func TestReadPull(t *testing.T) {
-	var states []bool
-	err := readPull(strings.NewReader(`{"id":"a","status":"Downloading"}{"id":"a","status":"Extracting"}{"id":"a","status":"Pull complete"}`),
-		func(unpacking bool) { states = append(states, unpacking) })
-	if err != nil || !slices.Equal(states, []bool{false, true, false}) {
-		t.Errorf("%v, %v", states, err)
+// TestSilentRegistry: the engine does not begin to answer before the registry does.
+func TestSilentRegistry(t *testing.T) {
+	r := newRig(t)
+	r.Server.config.PullProgressDeadline = 20 * time.Millisecond
+	r.engine.Hang()
+	defer r.engine.Resume()
+	_, err := r.pullImage(t.Context(), remoteRef, nil)
+	if !errors.Is(err, errNoProgress) {
+		t.Errorf("error %v", err)
 	}
-	for text, is := range map[string]func(error) bool{
-		`{"errorDetail":{"message":"manifest unknown"},"error":"manifest unknown"}`: errdefs.IsNotFound,
-		`{"error":"unauthorized: authentication required"}`:                         errdefs.IsUnauthorized,
-		`{"error":"dial tcp: connection refused"}`:                                  errdefs.IsUnavailable,
-		`{"error":"no space left on device"}`:                                       errdefs.IsInternal,
-		`{"status":`:                                                                func(err error) bool { return err != nil },
+}
+
+func TestReadPull(t *testing.T) {
+	for name, test := range map[string]struct {
+		stream string
+		want   []bool // for each news, whether a layer is being unpacked
+	}{
+		"as graph drivers go": {`{"id":"1","status":"Pulling from app"}{"id":"a","status":"Pulling fs layer"}{"id":"b","status":"Already exists"}
+			{"id":"a","status":"Downloading"}{"id":"a","status":"Extracting"}{"id":"a","status":"Pull complete"}{"status":"Digest: sha256:1"}`,
+			[]bool{false, false, false, false, true, false, false}},
+		"one comes while the other is unpacked": {`{"id":"a","status":"Extracting"}{"id":"b","status":"Waiting"}{"id":"a","status":"Pull complete"}`,
+			[]bool{true, true, false}},
+		"the same again is no news": {`{"id":"a","status":"Downloading","progressDetail":{"current":1}}{"id":"a","status":"Downloading","progressDetail":{"current":1}}
+			{"id":"a","status":"Downloading","progressDetail":{"current":2}}`,
+			[]bool{false, false}},
+		"nothing is said of unpacking": {`{"id":"a","status":"Pulling fs layer"}{"id":"b","status":"Pulling fs layer"}{"id":"a","status":"Download complete"}
+			{"id":"b","status":"Download complete"}{"status":"Digest: sha256:1"}`,
+			[]bool{false, false, false, true, true}},
+		"a layer is looked through": {`{"id":"a","status":"Downloading"}{"id":"a","status":"Verifying Checksum"}`, []bool{false, true}},
 	} {
-		wantKind(t, readPull(strings.NewReader(text), func(bool) {}), is)
+		var got []bool
+		err := readPull(strings.NewReader(test.stream), func(unpacking bool) { got = append(got, unpacking) })
+		if err != nil || !slices.Equal(got, test.want) {
+			t.Errorf("%s: %v, %v; want %v", name, got, err, test.want)
+		}
+	}
+	for _, broken := range []string{`{"status":`, `nonsense`} {
+		if err := readPull(strings.NewReader(broken), func(bool) {}); err == nil || kubeletWord(err) != nil {
+			t.Errorf("stream %q: %v", broken, err)
+		}
+	}
+}
+
+// TestRegistryErrors are the engines' own words, as each has them.
+func TestRegistryErrors(t *testing.T) {
+	const resolve, copied = `failed to resolve reference "r.example/denied/unauthorized:1": `, "failed to copy: httpReadSeeker: failed open: "
+	for text, want := range map[string]struct {
+		is   func(error) bool
+		word error
+	}{
+		// 20.10 and later, graph drivers.
+		`Get "http://127.0.0.1:1/v2/": dial tcp 127.0.0.1:1: connect: connection refused`:                         {errdefs.IsUnavailable, crierrors.ErrRegistryUnavailable},
+		`Get "https://r.example/v2/": dial tcp: lookup r.example on 10.0.0.1:53: no such host`:                    {errdefs.IsUnavailable, crierrors.ErrRegistryUnavailable},
+		`Get "http://r.example/v2/": net/http: request canceled (Client.Timeout exceeded while awaiting headers)`: {errdefs.IsUnavailable, crierrors.ErrRegistryUnavailable},
+		`Get "http://r.example/v2/": EOF`:                            {errdefs.IsUnavailable, crierrors.ErrRegistryUnavailable},
+		"received unexpected HTTP status: 503 Service Unavailable":   {errdefs.IsUnavailable, crierrors.ErrRegistryUnavailable},
+		"received unexpected HTTP status: 500 Internal Server Error": {errdefs.IsUnavailable, crierrors.ErrRegistryUnavailable},
+		"unexpected EOF": {errdefs.IsUnavailable, crierrors.ErrRegistryUnavailable},
+		"toomanyrequests: You have reached your pull rate limit.":                {errdefs.IsResourceExhausted, nil},
+		`error parsing HTTP 429 response body: unexpected end of JSON input: ""`: {errdefs.IsResourceExhausted, nil},
+		"manifest for denied:1 not found: manifest unknown":                      {errdefs.IsNotFound, nil},
+		"unknown blob":                          {errdefs.IsNotFound, nil},
+		"unauthorized":                          {errdefs.IsUnauthorized, nil},
+		"unauthorized: authentication required": {errdefs.IsUnauthorized, nil},
+		"Get http://r.example/: no basic auth credentials": {errdefs.IsUnauthorized, nil},
+		"denied": {errdefs.IsPermissionDenied, nil},
+		`error parsing HTTP 403 response body: unexpected end of JSON input: ""`:                            {errdefs.IsPermissionDenied, nil},
+		"filesystem layer verification failed for digest sha256:1":                                          {errdefs.IsDataLoss, nil},
+		"error pulling image configuration: image config verification failed for digest sha256:1":           {errdefs.IsDataLoss, nil},
+		"unknown: The image is not signed in Notary.":                                                       {errdefs.IsFailedPrecondition, crierrors.ErrSignatureValidationFailed},
+		"r.example/app:1: image did not meet required signing policy":                                       {errdefs.IsFailedPrecondition, crierrors.ErrSignatureValidationFailed},
+		"authorization denied by plugin policy: SignatureValidationFailed: no signature of release@example": {errdefs.IsFailedPrecondition, crierrors.ErrSignatureValidationFailed},
+		"failed to register layer: write /x: no space left on device":                                       {errdefs.IsInternal, nil},
+		// The containerd image store, of 26.1 and of 28.5.
+		resolve + `failed to do request: Head "https://r.example/v2/denied/unauthorized/manifests/1": dial tcp 127.0.0.1:1: connect: connection refused`: {errdefs.IsUnavailable, crierrors.ErrRegistryUnavailable},
+		"unknown: " + resolve + "unexpected status from HEAD request to http://r.example/v2/denied/unauthorized/manifests/1: 504 Gateway Timeout":        {errdefs.IsUnavailable, crierrors.ErrRegistryUnavailable},
+		"unknown: " + resolve + "unexpected status from HEAD request to http://r.example/v2/denied/unauthorized/manifests/1: 429 Too Many Requests":      {errdefs.IsResourceExhausted, nil},
+		"unknown: " + resolve + "unexpected status from HEAD request to http://r.example/v2/denied/unauthorized/manifests/1: 401 Unauthorized":           {errdefs.IsUnauthorized, nil},
+		resolve + "unexpected status from HEAD request to http://r.example/v2/denied/unauthorized/manifests/1: 412 Precondition Failed":                  {errdefs.IsInternal, nil},
+		copied + "unexpected status code https://r.example/v2/app/blobs/sha256:1: 403 Forbidden - Server message: denied":                                {errdefs.IsPermissionDenied, nil},
+		copied + "could not fetch content descriptor sha256:1 (application/vnd.oci.image.layer.v1.tar) from remote: not found":                           {errdefs.IsNotFound, nil},
+		"error from registry: unavailable\nunavailable":                                                                                   {errdefs.IsUnavailable, crierrors.ErrRegistryUnavailable},
+		"error from registry: unauthorized\nunauthorized":                                                                                 {errdefs.IsUnauthorized, nil},
+		"short read: expected 201771 bytes but got 100000: unexpected EOF":                                                                {errdefs.IsUnavailable, crierrors.ErrRegistryUnavailable},
+		`failed commit on ref "manifest-sha256:1": commit failed: unexpected commit size 428, expected 427: failed precondition`:          {errdefs.IsDataLoss, nil},
+		`failed commit on ref "layer-sha256:1": commit failed: unexpected commit digest sha256:2, expected sha256:1: failed precondition`: {errdefs.IsDataLoss, nil},
+	} {
+		err := readPull(strings.NewReader(fmt.Sprintf(`{"errorDetail":{"message":%q},"error":%q}`, text, text)), func(bool) {})
+		if !want.is(err) || err.Error() != text || kubeletWord(err) != want.word {
+			t.Errorf("%s: kind or word of another: %#v", text, err)
+		}
+	}
+}
+
+// kubeletSees is what the kubelet's client makes of an answer to PullImage.
+func kubeletSees(err error) string {
+	if s := status.Convert(coded(err)); s.Code() == codes.Unknown {
+		return s.Message()
+	}
+	return coded(err).Error()
+}
+
+// TestWordsForTheKubelet: the kubelet looks for its words where the message
+// begins, after its client has dealt with it.
+func TestWordsForTheKubelet(t *testing.T) {
+	for says, word := range map[string]string{
+		"dial tcp: connection refused": "RegistryUnavailable: pull image " + remoteRef + ": ",
+		"The image is not signed.":     "SignatureValidationFailed: pull image " + remoteRef + ": ",
+		"unauthorized":                 "rpc error: code = Unauthenticated",
+	} {
+		r := newRig(t)
+		r.engine.Publish(remoteRef, fakeengine.Remote{Err: fmt.Errorf("%s: %w", says, errdefs.ErrInternal)})
+		_, err := r.pullImage(t.Context(), remoteRef, nil)
+		if got := kubeletSees(err); !strings.HasPrefix(got, word) || strings.Count(got, "RegistryUnavailable") > 1 {
+			t.Errorf("%s: the kubelet sees %q, want it to begin with %q", says, got, word)
+		}
+	}
+	// The engine's own absence is not the registry's.
+	r := newRig(t)
+	r.engine.Publish(remoteRef, fakeengine.Remote{Err: errdefs.ErrUnavailable})
+	_, err := r.pullImage(t.Context(), remoteRef, nil)
+	if status.Code(coded(err)) != codes.Unavailable {
+		t.Errorf("without an engine: %v", coded(err))
+	}
+}
+
+// TestOddReferences: no call takes what can mean no image, and none of them
+// troubles the engine with it.
+func TestOddReferences(t *testing.T) {
+	r := newRig(t)
+	for _, ref := range oddReferences {
+		spec := &cri.ImageSpec{Image: ref}
+		_, pull := r.PullImage(t.Context(), &cri.PullImageRequest{Image: spec})
+		_, look := r.ImageStatus(t.Context(), &cri.ImageStatusRequest{Image: spec})
+		_, remove := r.RemoveImage(t.Context(), &cri.RemoveImageRequest{Image: spec})
+		for _, err := range []error{pull, look, remove} {
+			wantKind(t, err, errdefs.IsInvalidArgument)
+			if shown := fmt.Sprintf("%.512q", ref); !strings.Contains(err.Error(), "image.image: ") || ref != "" && !strings.Contains(err.Error(), shown) {
+				t.Errorf("the error names not field and value: %v", err)
+			}
+		}
+		if _, err := r.ListImages(t.Context(), &cri.ListImagesRequest{Filter: &cri.ImageFilter{Image: spec}}); err != nil {
+			t.Errorf("filter %q: %v", ref, err)
+		}
+	}
+	r.wantCalls()
+	_, err := r.pullImage(t.Context(), r.imageStatus(appRef).Id, nil)
+	wantKind(t, err, errdefs.IsInvalidArgument)
+}
+
+// oddReferences mean no image to anybody.
+var oddReferences = []string{
+	"", " ", "busybox ", "Busybox", "a:b:c", "busybox@sha256:short", "busybox@sha256:" + strings.Repeat("g", 64), "busybox:" + strings.Repeat("t", 129),
+	strings.Repeat("n", 256), strings.Repeat("n", 100_000), "http://registry.example/x", "docker-pullable://busybox@sha256:" + strings.Repeat("0", 64),
+	"docker://sha256:" + strings.Repeat("0", 64), "-busybox", "--privileged", "busybox\x00", "büsybox", "busybox:ä", "\u202ebusybox", "a//b", "/a", "a/", ":1", "@",
+	"busybox\n", "busybox:latest;reboot", "../busybox", "${IMAGE}",
+}
+
+// TestCredentialsOfAnotherRegistry are not sent, whatever the engine would do.
+func TestCredentialsOfAnotherRegistry(t *testing.T) {
+	r := newRig(t)
+	r.engine.Publish(remoteRef, fakeengine.Remote{Username: "me", Password: "secret"})
+	auth := &cri.AuthConfig{Username: "me", Password: "secret", ServerAddress: "https://elsewhere.example/v1/"}
+	_, err := r.pullImage(t.Context(), remoteRef, auth)
+	wantKind(t, err, errdefs.IsUnauthorized)
+	auth.ServerAddress = "https://registry.example/v1/"
+	if _, err := r.pullImage(t.Context(), remoteRef, auth); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -186,12 +342,10 @@ func TestImagesChangedBehindOurBack(t *testing.T) {
 	r.eventually("the tag shows", func() bool { return r.imageStatus("registry.example/app:2") != nil })
 }
 
+// TestRemoveImage: a tag of which no event has told yet goes as well.
 func TestRemoveImage(t *testing.T) {
 	r := newRig(t)
 	r.engine.Tag(appRef, "registry.example/app:2")
-	if err := r.images.refresh(t.Context()); err != nil {
-		t.Fatal(err)
-	}
 	remove := func() error {
 		_, err := r.RemoveImage(t.Context(), &cri.RemoveImageRequest{Image: &cri.ImageSpec{Image: appRef}})
 		return err

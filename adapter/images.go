@@ -197,12 +197,24 @@ func withPin(i *cri.Image, pin bool) *cri.Image {
 	return i
 }
 
+// checkImage checks the reference of a request. What nobody could have pulled is
+// refused rather than not found, since the kubelet would go on to pull it.
+func checkImage(ref string) error {
+	if ref == "" {
+		return fmt.Errorf("image.image: is required: %w", errdefs.ErrInvalidArgument)
+	}
+	if err := translate.CheckImage(ref); err != nil {
+		return fmt.Errorf("image.image: %w", err)
+	}
+	return nil
+}
+
 // ImageStatus answers from memory, but for the user of an image that nobody
 // has asked about before. An image that is not there is no error, as CRI has it.
 func (s *Server) ImageStatus(ctx context.Context, r *cri.ImageStatusRequest) (*cri.ImageStatusResponse, error) {
 	ref := r.GetImage().GetImage()
-	if ref == "" {
-		return nil, fmt.Errorf("image.image: is required: %w", errdefs.ErrInvalidArgument)
+	if err := checkImage(ref); err != nil {
+		return nil, err
 	}
 	listed := s.images.find(ref)
 	if listed == nil {
@@ -234,8 +246,12 @@ func (s *Server) ImageStatus(ctx context.Context, r *cri.ImageStatusRequest) (*c
 // image that is gone is removed already; one that a container uses is refused.
 func (s *Server) RemoveImage(ctx context.Context, r *cri.RemoveImageRequest) (*cri.RemoveImageResponse, error) {
 	ref := r.GetImage().GetImage()
-	if ref == "" {
-		return nil, fmt.Errorf("image.image: is required: %w", errdefs.ErrInvalidArgument)
+	if err := checkImage(ref); err != nil {
+		return nil, err
+	}
+	// Somebody may have moved a tag a moment ago, and what it means is lost.
+	if err := s.images.refresh(ctx); err != nil {
+		return nil, err
 	}
 	i := s.images.find(ref)
 	if i == nil {

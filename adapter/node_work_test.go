@@ -85,13 +85,12 @@ func (s *fakeStaging) keys() []string {
 // fakeCgroups has one group, whosever process is asked about.
 type fakeCgroups struct {
 	*faults
-	mu     sync.Mutex
-	set    cgroup.Limits
-	kept   map[string]cgroup.Limits
-	inUse  uint64
-	used   uint64 // of processors, in nanoseconds
-	gone   bool   // there is no such process
-	limits cri.LinuxContainerResources
+	mu    sync.Mutex
+	set   cgroup.Limits
+	kept  map[string]cgroup.Limits
+	inUse uint64
+	used  uint64 // of processors, in nanoseconds
+	gone  bool   // there is no such process
 }
 
 func newFakeCgroups(f *faults) *fakeCgroups {

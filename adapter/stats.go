@@ -5,6 +5,7 @@ package adapter
 import (
 	"context"
 	"fmt"
+	"os"
 	"strings"
 	"time"
 
@@ -148,16 +149,18 @@ func (s *Server) measureLayers(ctx context.Context) {
 // upperDir is the writable layer of a process's root, an overlay of whatever
 // image store; "" where it is none.
 func upperDir(pid int) string {
-	mounts, err := mountinfo.PidMountInfo(pid)
+	file, err := os.Open(procPath(pid, "mountinfo"))
 	if err != nil {
 		return ""
 	}
-	for _, m := range mounts {
-		if m.Mountpoint == "/" && m.FSType == "overlay" {
-			return mountOption(m.VFSOptions, "upperdir")
-		}
+	defer file.Close()
+	roots, err := mountinfo.GetMountsFromReader(file, func(m *mountinfo.Info) (skip, stop bool) {
+		return m.Mountpoint != "/" || m.FSType != "overlay", false
+	})
+	if err != nil || len(roots) == 0 {
+		return ""
 	}
-	return ""
+	return mountOption(roots[0].VFSOptions, "upperdir")
 }
 
 // mountOption is the value of an option, as in "rw,upperdir=/a,workdir=/b".

@@ -82,7 +82,7 @@ func (o *options) bind(f *pflag.FlagSet) {
 	f.StringVar(&o.adapter.Endpoint, "docker-endpoint", "unix:///var/run/docker.sock", "engine to use; empty means $DOCKER_HOST")
 	f.StringVar(&o.root, "cri-dockerd-root-directory", "/var/lib/cri-dockerd", "directory of the daemon's own state: how far each container's log has been carried over, limits and mounts that it has made for containers")
 	f.StringVar(&o.adapter.PauseImage, "pod-infra-container-image", "registry.k8s.io/pause:3.10", "image of the pause containers; a built-in one serves where it can be neither found nor pulled")
-	f.DurationVar(&o.adapter.PullProgressDeadline, "image-pull-progress-deadline", time.Minute, "cancel a pull after this time without progress; 0 never does")
+	f.DurationVar(&o.adapter.PullProgressDeadline, "image-pull-progress-deadline", time.Minute, "cancel a pull after this time without progress, unpacking not counted; 0 never does")
 	f.DurationVar(&o.requestTimeout, "runtime-request-timeout", 0, "accepted and not needed: each request carries its own deadline")
 	o.bindStreaming(f)
 	o.bindContainerLogs(f)

@@ -4,13 +4,20 @@
 #
 # Usage: start.sh [DOCKERD ARGUMENT...], in the environment that with-engine.sh makes.
 #
+# RIG_IMAGE_STORE=containerd chooses the containerd image store, which engines have since 25.0; what the engine has
+# in its other store is then out of sight. Otherwise it is overlay2's.
+#
 # Left behind: the engine; it ends with the rig.
 set -euo pipefail
 
-echo '{}' >"$RIG_DIR/daemon.json" # or dockerd would read the machine's own
+config='{}' store=(--storage-driver overlay2)
+if [ "${RIG_IMAGE_STORE:-}" = containerd ]; then
+	config='{"features": {"containerd-snapshotter": true}}' store=()
+fi
+echo "$config" >"$RIG_DIR/daemon.json" # or dockerd would read the machine's own
 PATH=$ENGINE_BIN:/usr/sbin:/usr/bin:/sbin:/bin setsid dockerd \
 	--config-file "$RIG_DIR/daemon.json" --data-root "$RIG_DIR/data" --exec-root "$RIG_DIR/exec" \
-	--pidfile "$RIG_DIR/dockerd.pid" --host "$ENGINE_HOST" --storage-driver overlay2 \
+	--pidfile "$RIG_DIR/dockerd.pid" --host "$ENGINE_HOST" "${store[@]}" \
 	--cgroup-parent "$RIG_CGROUP" --exec-opt native.cgroupdriver=cgroupfs \
 	--bridge none --iptables=false --ip6tables=false --ip-forward=false "$@" \
 	</dev/null >>"$RIG_DIR/dockerd.log" 2>&1 &

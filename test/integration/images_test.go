@@ -104,7 +104,7 @@ func TestPullRefused(t *testing.T) {
 		"missing tag":          {open + "/image:2", nil, codes.NotFound},
 		"missing repository":   {open + "/other:1", nil, codes.NotFound},
 		"missing digest":       {open + "/image@sha256:" + strings.Repeat("0", 64), nil, codes.NotFound},
-		"no registry":          {"127.0.0.1:1/image:1", nil, codes.Unavailable},
+		"no registry":          {"127.0.0.1:1/image:1", nil, codes.Unknown}, // see kubeletSees
 		"no credentials":       {private + "/image:1", nil, codes.Unauthenticated},
 		"wrong credentials":    {private + "/image:1", wrong, codes.Unauthenticated},
 		"no name":              {"no/UPPER", nil, codes.InvalidArgument},
@@ -129,9 +129,13 @@ func TestContainerImage(t *testing.T) {
 	c := p.create(p.containerConfig(idle, func(c *cri.ContainerConfig) {
 		c.Image = &cri.ImageSpec{Image: busybox, UserSpecifiedImage: "busybox"}
 	}))
-	id := n.imageStatus(busybox).GetId()
+	image := n.imageStatus(busybox)
+	id, ref := image.GetId(), "docker://"+image.GetId()
+	if digests := image.GetRepoDigests(); len(digests) > 0 { // which all have in the containerd image store
+		ref = "docker-pullable://" + digests[0]
+	}
 	status, listed := c.status(), n.listContainers(nil)[0]
-	if status.GetImageId() != id || listed.GetImageId() != id || listed.GetImageRef() != id || status.GetImageRef() != "docker://"+id {
+	if status.GetImageId() != id || listed.GetImageId() != id || listed.GetImageRef() != id || status.GetImageRef() != ref {
 		n.Errorf("image id %s, and of the container %s %s, listed %s %s", id, status.GetImageId(), status.GetImageRef(), listed.GetImageId(), listed.GetImageRef())
 	}
 	if status.GetImage().GetUserSpecifiedImage() != "busybox" {
