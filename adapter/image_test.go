@@ -400,3 +400,24 @@ func TestPortions(t *testing.T) {
 		t.Error("a listener who left is not noticed")
 	}
 }
+
+// All that ask for it at once are answered when the image is gone.
+func TestRemoveImageAtOnce(t *testing.T) {
+	r := newRig(t)
+	id := r.images.find(appRef).Id
+	var callers sync.WaitGroup
+	for range 10 {
+		callers.Go(func() {
+			if _, err := r.RemoveImage(t.Context(), &cri.RemoveImageRequest{Image: &cri.ImageSpec{Image: appRef}}); err != nil {
+				t.Error(err)
+			}
+			if r.images.find(id) != nil {
+				t.Error("it is still listed")
+			}
+		})
+	}
+	callers.Wait()
+	if n := r.engine.Count("ImageRemove"); n != 1 {
+		t.Errorf("removed %d times", n)
+	}
+}

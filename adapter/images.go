@@ -249,6 +249,12 @@ func (s *Server) RemoveImage(ctx context.Context, r *cri.RemoveImageRequest) (*c
 	if err := checkImage(ref); err != nil {
 		return nil, err
 	}
+	// One at a time: of an image that is being removed the engine first forgets the
+	// names, so that whoever asks by name meanwhile would be told too early.
+	if err := s.removing.Acquire(ctx, 1); err != nil {
+		return nil, err
+	}
+	defer s.removing.Release(1)
 	// Somebody may have moved a tag a moment ago, and what it means is lost.
 	if err := s.images.refresh(ctx); err != nil {
 		return nil, err

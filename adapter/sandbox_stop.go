@@ -88,6 +88,7 @@ func (s *Server) stopRunning(ctx context.Context, c seen, graceSeconds int) erro
 	if !c.running() {
 		return nil
 	}
+	defer s.stopping.hold(c.id())()
 	err := s.engine.ContainerStop(ctx, c.id(), container.StopOptions{Timeout: &graceSeconds})
 	if err != nil && !errdefs.IsNotFound(err) {
 		return fmt.Errorf("stop container %s: %w", c.id(), err)
@@ -144,6 +145,7 @@ func (s *Server) removeSandbox(ctx context.Context, sb *sandbox) error {
 // removeObject removes a container of any kind by force, with its anonymous
 // volumes, and returns when the index shows it.
 func (s *Server) removeObject(ctx context.Context, id string) error {
+	defer s.stopping.hold(id)()
 	err := s.engine.ContainerRemove(ctx, id, container.RemoveOptions{Force: true, RemoveVolumes: true})
 	switch {
 	case err == nil || errdefs.IsNotFound(err):

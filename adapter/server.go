@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/containerd/errdefs"
+	"golang.org/x/sync/semaphore"
 	"google.golang.org/grpc"
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 	"k8s.io/klog/v2"
@@ -127,11 +128,14 @@ type Server struct {
 	pods    podLocks
 	flights flights
 
+	removing *semaphore.Weighted // of images
+
 	rates  stats.Rates
 	layers stats.Layers
 
 	stagingNow heldKeys // the keys of mounts that are being staged
 	starting   heldKeys // the ids of containers that are being started
+	stopping   heldKeys // the ids of containers that are being stopped
 
 	health     health
 	node       atomic.Pointer[node]
@@ -151,6 +155,7 @@ func New(parts Parts, config Config, log klog.Logger) (*Server, error) {
 		cgroups: parts.Cgroups, staging: parts.Staging,
 		config: config, log: log,
 		images:     newImages(parts.Engine),
+		removing:   semaphore.NewWeighted(1),
 		collectNow: make(chan struct{}, 1),
 		synced:     make(chan struct{}),
 	}

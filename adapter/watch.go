@@ -293,6 +293,9 @@ func (s *Server) take(ctx context.Context, a answer) {
 	}
 	s.followLog(ctx, a.seen)
 	last, known := s.index.last(a.id())
+	if !(known && translate.Ended(last.inspect)) && s.killedForMemory(a) {
+		a.inspect.State.OOMKilled = true // the answer is ours alone
+	}
 	s.index.put(a.inspect, a.at, s.addressesOf)
 	if a.running() && (!known || last.inspect.State.Pid != a.inspect.State.Pid) {
 		s.takeProcess(ctx, a.id())

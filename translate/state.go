@@ -38,6 +38,15 @@ func containerState(s *container.State) cri.ContainerState {
 	return cri.ContainerState_CONTAINER_UNKNOWN
 }
 
+// exitKilled is the exit code of a process that SIGKILL has ended.
+const exitKilled = 137
+
+// KilledBySomebody tells whether a container was ended by SIGKILL, and the engine
+// does not know why.
+func KilledBySomebody(c container.InspectResponse) bool {
+	return Ended(c) && c.State.ExitCode == exitKilled && !c.State.OOMKilled
+}
+
 // exitReason says in a word why a container ended.
 func exitReason(s *container.State) string {
 	switch {

@@ -25,6 +25,11 @@ func Running(c container.InspectResponse) bool {
 	return containerState(c.State) == cri.ContainerState_CONTAINER_RUNNING
 }
 
+// Ended tells whether a container has come to its end.
+func Ended(c container.InspectResponse) bool {
+	return containerState(c.State) == cri.ContainerState_CONTAINER_EXITED
+}
+
 // SandboxStatus is the status of a sandbox. It is ready when its pause
 // container runs and, unless it uses the node's network, it has addresses.
 func SandboxStatus(c container.InspectResponse, addresses []string) *cri.PodSandboxStatus {

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -97,6 +98,35 @@ func TestOutOfMemory(t *testing.T) {
 	eventually(n, "the reason is OOMKilled", func() bool { return c.status().GetReason() == "OOMKilled" })
 	if code := c.status().GetExitCode(); code != 137 {
 		n.Errorf("exit code %d", code)
+	}
+}
+
+// TestOutOfMemoryAtOnce: the engine does not see each that ends within
+// milliseconds, and the kernel's log does.
+func TestOutOfMemoryAtOnce(t *testing.T) {
+	log, err := os.OpenFile("/dev/kmsg", os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		t.Skipf("the kernel's log cannot be read here: %v", err)
+	}
+	log.Close()
+	n := newNode(t)
+	p := n.pod()
+	var all []*workload
+	for range 20 {
+		all = append(all, p.container("", func(c *cri.ContainerConfig) {
+			c.Command, c.Args = []string{"tail", "/dev/zero"}, nil
+			c.Linux.Resources.MemoryLimitInBytes = 16 * mebibyte
+		}))
+	}
+	for _, c := range all {
+		c.awaitExit()
+		eventually(n, "the reason is OOMKilled", func() bool { return c.status().GetReason() == "OOMKilled" })
+	}
+	// Whom somebody else kills is not out of memory.
+	c := p.container(idle)
+	n.must("kill it", syscall.Kill(c.pid, syscall.SIGKILL))
+	if s := c.awaitExit(); s.GetReason() != "Error" || s.GetExitCode() != 137 {
+		n.Errorf("killed by a signal: %v", s)
 	}
 }
 
