@@ -25,10 +25,7 @@ func (s *Server) ContainerStats(ctx context.Context, r *cri.ContainerStatsReques
 	if err != nil {
 		return nil, err
 	}
-	if c.running() {
-		c = s.awaitProcess(ctx, c)
-	}
-	usage, err := s.usageOf(c)
+	usage, err := s.usageOf(s.awaitProcess(ctx, c))
 	return &cri.ContainerStatsResponse{Stats: usage}, err
 }
 
@@ -61,7 +58,7 @@ func (s *Server) containerStats(ctx context.Context, f *cri.ContainerStatsFilter
 		if err != nil {
 			continue // removed meanwhile
 		}
-		usage, err := s.usageOf(c)
+		usage, err := s.usageOf(s.awaitProcess(ctx, c))
 		if err != nil {
 			return nil, err
 		}

@@ -155,8 +155,8 @@ func TestPodCIDR(t *testing.T) {
 func TestNotYetImplemented(t *testing.T) {
 	n := newNode(t)
 	ctx := n.Context()
-	_, err := n.runtime.ListContainerStats(ctx, &cri.ListContainerStatsRequest{})
-	n.wantCode("ListContainerStats", err, codes.Unimplemented)
+	_, err := n.runtime.ListPodSandboxStats(ctx, &cri.ListPodSandboxStatsRequest{})
+	n.wantCode("ListPodSandboxStats", err, codes.Unimplemented)
 	events, err := n.runtime.GetContainerEvents(ctx, &cri.GetEventsRequest{})
 	if err == nil {
 		_, err = events.Recv()
