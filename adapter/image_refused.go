@@ -75,6 +75,7 @@ var refusals = []struct {
 	{"too many requests", []error{errdefs.ErrResourceExhausted}}, // a registry's own message, too
 	{"HTTP 429 response", []error{errdefs.ErrResourceExhausted}}, // without a body that 20.10 can read, as below
 	{"manifest unknown", []error{errdefs.ErrNotFound}},
+	{"MANIFEST_UNKNOWN", []error{errdefs.ErrNotFound}}, // its code, where the engine cannot read the rest
 	{"name unknown", []error{errdefs.ErrNotFound}},
 	{"unknown blob", []error{errdefs.ErrNotFound}},
 	{"not found", []error{errdefs.ErrNotFound}},

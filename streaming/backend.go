@@ -27,7 +27,8 @@ type Backend interface {
 	StreamAttach(ctx context.Context, r *cri.AttachRequest, stdin io.ReadCloser, stdout, stderr io.Writer, resize <-chan remotecommand.TerminalSize) error
 	// StreamPort carries one connection to a port of a pod until both sides have
 	// ended. Close of stream ends only its writing half where the protocol knows
-	// halves, which SPDY does; on a WebSocket it ends the reading half too. It is
-	// called for many connections at once. An error is told to the client.
+	// halves, which SPDY does, in a WebSocket as well; on a WebSocket of version 4
+	// it ends the reading half too. It is called for many connections at once. An
+	// error is told to the client.
 	StreamPort(ctx context.Context, sandboxID string, port uint16, stream io.ReadWriteCloser) error
 }

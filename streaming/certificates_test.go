@@ -11,6 +11,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"fmt"
 	"math/big"
 	"net"
 	"os"
@@ -19,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 	"k8s.io/cri-streaming/pkg/streaming/remotecommand"
 )
 
@@ -89,7 +91,7 @@ func TestTLS(t *testing.T) {
 		if !mutual {
 			c.ClientCAFile = ""
 		}
-		backend := &fake{exec: echo}
+		backend := &fake{exec: echo, port: upper}
 		server := start(t, c, backend)
 		r := execAll
 		rawURL := must(server.ExecURL(r))(t)
@@ -106,6 +108,19 @@ func TestTLS(t *testing.T) {
 		}
 		if got := readAll(t, s.streams["error"]); got != exit3 {
 			t.Errorf("status is %s", got)
+		}
+
+		c5 := &channels{t: t, ws: dialWebSocketTLS(t, config, must(server.ExecURL(r))(t), v5)}
+		c5.send(0, "ping")
+		if got := c5.receive(); got[1] != "ping" || got[3] != exit3 {
+			t.Errorf("channels are %v", got)
+		}
+		tunnel := tunnelled{dialWebSocketTLS(t, config, must(server.PortForwardURL(&cri.PortForwardRequest{PodSandboxId: "s1"}))(t), tunnelOfSPDY)}
+		data, _ := forwardOn(t, tunnel, tunnel).connect(1, "80")
+		fmt.Fprint(data, "ping")
+		data.Close()
+		if got := readAll(t, data); got != "80PING" {
+			t.Errorf("the tunnel carries %q", got)
 		}
 
 		config.MaxVersion = tls.VersionTLS11

@@ -9,16 +9,15 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"strings"
 	"testing"
 
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 	"k8s.io/cri-streaming/pkg/streaming/remotecommand"
 )
 
-// TestMuchData sends a few MiB each way at once.
+// TestMuchData sends 10 MiB each way at once.
 func TestMuchData(t *testing.T) {
-	data := make([]byte, 5<<20+17)
+	data := make([]byte, 10<<20+17)
 	_, _ = rand.NewChaCha8([32]byte{}).Read(data)
 	server := start(t, Config{}, &fake{exec: func(_ context.Context, _ *cri.ExecRequest, stdin io.Reader, stdout, stderr io.Writer, _ <-chan remotecommand.TerminalSize) (int, error) {
 		wrote := make(chan error)
@@ -65,9 +64,9 @@ func TestMuchData(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	for _, protocol := range []string{"v4.channel.k8s.io", "v4.base64.channel.k8s.io"} {
+	for _, protocol := range webSockets {
 		t.Run(protocol, func(t *testing.T) {
-			c := &channels{t: t, ws: dialWebSocket(t, must(server.ExecURL(r))(t), protocol), base64: strings.Contains(protocol, "base64")}
+			c := openChannels(t, must(server.ExecURL(r))(t), protocol)
 			sent := make(chan struct{})
 			go func() {
 				defer close(sent)

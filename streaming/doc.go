@@ -5,7 +5,8 @@
 //
 // It owns the URLs with their one-time tokens, the certificates, the life of
 // each session from its upgrade to its last goroutine, and the drain at the
-// end. The protocols on the wire are those of k8s.io/cri-streaming. That
+// end. The protocols on the wire are those of k8s.io/cri-streaming, and two newer
+// ones for WebSockets: version 5 for exec and attach, SPDY in a tunnel. That
 // module's own server is not used: it brings a REST framework, its tokens have
 // 48 bits, and the contexts of its sessions do not end when a client goes.
 //

@@ -97,10 +97,10 @@ func TestExecBySPDY(t *testing.T) {
 
 func TestExecByWebSocket(t *testing.T) {
 	server := start(t, Config{}, &fake{exec: echo})
-	for _, protocol := range []string{"v4.channel.k8s.io", "v4.base64.channel.k8s.io"} {
+	for _, protocol := range webSockets {
 		for _, r := range execCases() {
 			t.Run(protocol+" "+r.String(), func(t *testing.T) {
-				c := &channels{t: t, ws: dialWebSocket(t, must(server.ExecURL(r))(t), protocol), base64: strings.Contains(protocol, "base64")}
+				c := openChannels(t, must(server.ExecURL(r))(t), protocol)
 				if r.Tty {
 					c.send(4, `{"Width":80,"Height":24}`)
 				} else {
@@ -138,19 +138,26 @@ func TestExecSuccessAndErrors(t *testing.T) {
 				return test.code, test.err
 			}})
 			r := &cri.ExecRequest{ContainerId: "c1", Stdout: true, Cmd: []string{"canary"}}
+			var status string
 			for _, protocol := range []string{remotecommand.StreamProtocolV4Name, remotecommand.StreamProtocolV2Name} {
 				rawURL := must(server.ExecURL(r))(t)
 				s := openSPDYOn(t, dial(t, rawURL), rawURL, protocol, typesOf(r)...)
 				got := readAll(t, s.streams["error"])
-				if protocol == remotecommand.StreamProtocolV4Name && !strings.Contains(got, test.want) {
-					t.Errorf("status is %s, want %s", got, test.want)
+				if protocol == remotecommand.StreamProtocolV4Name {
+					status = got
 				}
+			}
+			if !strings.Contains(status, test.want) {
+				t.Errorf("status is %s, want %s", status, test.want)
+			}
+			if got := openChannels(t, must(server.ExecURL(r))(t), "v5.channel.k8s.io").receive()[3]; got != status {
+				t.Errorf("status by WebSocket is %s, by SPDY %s", got, status)
 			}
 			if err := server.stop(); err != nil {
 				t.Error(err)
 			}
 			log := server.log.String()
-			if n := strings.Count(log, "streaming session ended"); n != 2 {
+			if n := strings.Count(log, "streaming session ended"); n != 3 {
 				t.Errorf("%d sessions are in the log:\n%s", n, log)
 			}
 			if strings.Contains(log, "canary") {
@@ -166,7 +173,7 @@ func TestExecSuccessAndErrors(t *testing.T) {
 // TestResizeNewest keeps the size that came before anything else, and passes by
 // those that nobody took in time.
 func TestResizeNewest(t *testing.T) {
-	sent := make(chan struct{})
+	var sent chan struct{}
 	server := start(t, Config{}, &fake{exec: func(_ context.Context, _ *cri.ExecRequest, stdin io.Reader, stdout, _ io.Writer, resize <-chan remotecommand.TerminalSize) (int, error) {
 		first := <-resize
 		<-sent
@@ -180,16 +187,19 @@ func TestResizeNewest(t *testing.T) {
 		return 1, nil
 	}})
 	r := &cri.ExecRequest{ContainerId: "c1", Stdin: true, Stdout: true, Tty: true}
-	c := &channels{t: t, ws: dialWebSocket(t, must(server.ExecURL(r))(t), "v4.channel.k8s.io")}
-	for width := range 100 {
-		c.send(4, fmt.Sprintf(`{"Width":%d,"Height":1}`, width))
-		if width == 0 {
-			close(sent)
+	for _, protocol := range webSockets {
+		sent = make(chan struct{})
+		c := openChannels(t, must(server.ExecURL(r))(t), protocol)
+		for width := range 100 {
+			c.send(4, fmt.Sprintf(`{"Width":%d,"Height":1}`, width))
+			if width == 0 {
+				close(sent)
+			}
 		}
-	}
-	c.send(0, "x")
-	if got := c.receive()[1]; !strings.HasSuffix(got, " {99 1}") {
-		t.Errorf("sizes are %q", got)
+		c.send(0, "x")
+		if got := c.receive()[1]; !strings.HasSuffix(got, " {99 1}") {
+			t.Errorf("%s: sizes are %q", protocol, got)
+		}
 	}
 }
 
@@ -231,9 +241,10 @@ func TestStdinClose(t *testing.T) {
 	if got := readAll(t, s.streams["error"]); got != exit3 {
 		t.Errorf("status is %s", got)
 	}
-	c := &channels{t: t, ws: dialWebSocket(t, must(server.ExecURL(r))(t), "v4.channel.k8s.io")}
-	if got := c.receive()[3]; got != exit3 {
-		t.Errorf("status is %s", got)
+	for _, protocol := range webSockets {
+		if got := openChannels(t, must(server.ExecURL(r))(t), protocol).receive()[3]; got != exit3 {
+			t.Errorf("%s: status is %s", protocol, got)
+		}
 	}
 }
 
@@ -253,13 +264,15 @@ func TestAttach(t *testing.T) {
 	if got := readAll(t, s.streams["stdout"]); got != "ping" {
 		t.Errorf("stdout is %q", got)
 	}
-	if got := readAll(t, s.streams["error"]); !strings.Contains(got, "error attaching to container: attached to c1") {
-		t.Errorf("status is %s", got)
+	status := readAll(t, s.streams["error"])
+	if !strings.Contains(status, "error attaching to container: attached to c1") {
+		t.Errorf("status is %s", status)
 	}
-	c := &channels{t: t, ws: dialWebSocket(t, must(server.AttachURL(r))(t), "v4.channel.k8s.io")}
-	c.send(0, "ping")
-	got := c.receive()
-	if got[1] != "ping" || !strings.Contains(got[3], "attached to c1") {
-		t.Errorf("channels are %v", got)
+	for _, protocol := range webSockets {
+		c := openChannels(t, must(server.AttachURL(r))(t), protocol)
+		c.send(0, "ping")
+		if got := c.receive(); got[1] != "ping" || got[3] != status {
+			t.Errorf("%s: channels are %v", protocol, got)
+		}
 	}
 }

@@ -54,7 +54,7 @@ func (v *session) beginForward() error {
 func (v *session) endForward() {
 	v.mu.Lock()
 	v.forwards--
-	// A WebSocket has one connection for each port, and ends with the last.
+	// A WebSocket of version 4 has one connection for each port, and ends with the last.
 	last := !v.halves && v.forwards == 0 && v.ports == len(v.request.(*cri.PortForwardRequest).GetPort())
 	v.mu.Unlock()
 	if last {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -26,14 +27,25 @@ func forwardSPDY(t testing.TB, server *running) *spdySession {
 	t.Helper()
 	rawURL := must(server.PortForwardURL(&cri.PortForwardRequest{PodSandboxId: "s1"}))(t)
 	tcp := dial(t, rawURL)
-	conn, err := spdy.NewClientConnection(upgraded(t, tcp, rawURL, portforward.ProtocolV1Name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &spdySession{t: t, tcp: tcp, conn: conn}
+	return forwardOn(t, tcp, upgraded(t, tcp, rawURL, portforward.ProtocolV1Name))
+}
+
+// forwardTunnel opens one in a WebSocket.
+func forwardTunnel(t testing.TB, server *running) *spdySession {
+	t.Helper()
+	ws := tunnelled{dialWebSocket(t, must(server.PortForwardURL(&cri.PortForwardRequest{PodSandboxId: "s1"}))(t), tunnelOfSPDY)}
+	return forwardOn(t, ws, ws)
+}
+
+func forwardOn(t testing.TB, tcp, upgraded net.Conn) *spdySession {
+	t.Helper()
+	s := &spdySession{t: t, tcp: tcp, conn: must(spdy.NewClientConnection(upgraded))(t)}
 	t.Cleanup(s.close)
 	return s
 }
+
+// forwards are the ways to a session that may name any ports.
+var forwards = map[string]func(testing.TB, *running) *spdySession{"SPDY": forwardSPDY, "tunnel": forwardTunnel}
 
 // connect opens a connection to a port as kubectl does.
 func (s *spdySession) connect(id int, port string) (data, errs httpstream.Stream) {
@@ -57,25 +69,29 @@ func upper(_ context.Context, _ string, port uint16, stream io.ReadWriteCloser) 
 
 func TestForwardManyConnections(t *testing.T) {
 	server := start(t, Config{}, &fake{port: upper})
-	s := forwardSPDY(t, server)
-	var clients sync.WaitGroup
-	for id := range 100 {
-		clients.Go(func() {
-			data, errs := s.connect(id, fmt.Sprint(8000+id))
-			for range 10 {
-				fmt.Fprintf(data, "request %d ", id)
+	for name, forward := range forwards {
+		t.Run(name, func(t *testing.T) {
+			s := forward(t, server)
+			var clients sync.WaitGroup
+			for id := range 100 {
+				clients.Go(func() {
+					data, errs := s.connect(id, fmt.Sprint(8000+id))
+					for range 10 {
+						fmt.Fprintf(data, "request %d ", id)
+					}
+					data.Close() // its half: the answer is still to come
+					want := fmt.Sprint(8000+id, strings.Repeat(fmt.Sprintf("REQUEST %d ", id), 10))
+					if got := readAll(t, data); got != want {
+						t.Errorf("connection %d got %q, want %q", id, got, want)
+					}
+					if got := readAll(t, errs); got != "" {
+						t.Errorf("connection %d got the error %q", id, got)
+					}
+				})
 			}
-			data.Close() // its half: the answer is still to come
-			want := fmt.Sprint(8000+id, strings.Repeat(fmt.Sprintf("REQUEST %d ", id), 10))
-			if got := readAll(t, data); got != want {
-				t.Errorf("connection %d got %q, want %q", id, got, want)
-			}
-			if got := readAll(t, errs); got != "" {
-				t.Errorf("connection %d got the error %q", id, got)
-			}
+			clients.Wait()
 		})
 	}
-	clients.Wait()
 }
 
 // TestForwardServerHalf lets the pod end its half first.
@@ -88,14 +104,18 @@ func TestForwardServerHalf(t *testing.T) {
 		}
 		return nil
 	}})
-	data, errs := forwardSPDY(t, server).connect(1, "80")
-	if got := readAll(t, data); got != "banner" {
-		t.Errorf("got %q", got)
-	}
-	fmt.Fprint(data, "late")
-	data.Close()
-	if got := readAll(t, errs); got != "" {
-		t.Error(got)
+	for name, forward := range forwards {
+		t.Run(name, func(t *testing.T) {
+			data, errs := forward(t, server).connect(1, "80")
+			if got := readAll(t, data); got != "banner" {
+				t.Errorf("got %q", got)
+			}
+			fmt.Fprint(data, "late")
+			data.Close()
+			if got := readAll(t, errs); got != "" {
+				t.Error(got)
+			}
+		})
 	}
 }
 
@@ -109,28 +129,32 @@ func TestForwardErrors(t *testing.T) {
 		}
 		return upper(ctx, id, port, stream)
 	}})
-	s := forwardSPDY(t, server)
-	for _, port := range []string{"0", "-1", "65536", "http"} {
-		header := http.Header{}
-		header.Set(portforward.StreamType, portforward.StreamTypeError)
-		header.Set(portforward.PortHeader, port)
-		if _, err := s.conn.CreateStream(header); err == nil {
-			t.Errorf("port %s is accepted", port)
-		}
-	}
-	for id, test := range []struct{ port, want string }{{"81", "connection refused"}, {"82", "a bug of the server"}} {
-		data, errs := s.connect(id, test.port)
-		if got := readAll(t, errs); !strings.Contains(got, test.want) {
-			t.Errorf("error of port %s is %q", test.port, got)
-		}
-		if got := readAll(t, data); got != "" {
-			t.Errorf("got %q", got)
-		}
-	}
-	data, _ := s.connect(9, "83")
-	data.Close()
-	if got := readAll(t, data); got != "83" {
-		t.Errorf("after errors of others the session answers %q", got)
+	for name, forward := range forwards {
+		t.Run(name, func(t *testing.T) {
+			s := forward(t, server)
+			for _, port := range []string{"0", "-1", "65536", "http"} {
+				header := http.Header{}
+				header.Set(portforward.StreamType, portforward.StreamTypeError)
+				header.Set(portforward.PortHeader, port)
+				if _, err := s.conn.CreateStream(header); err == nil {
+					t.Errorf("port %s is accepted", port)
+				}
+			}
+			for id, test := range []struct{ port, want string }{{"81", "connection refused"}, {"82", "a bug of the server"}} {
+				data, errs := s.connect(id, test.port)
+				if got := readAll(t, errs); !strings.Contains(got, test.want) {
+					t.Errorf("error of port %s is %q", test.port, got)
+				}
+				if got := readAll(t, data); got != "" {
+					t.Errorf("got %q", got)
+				}
+			}
+			data, _ := s.connect(9, "83")
+			data.Close()
+			if got := readAll(t, data); got != "83" {
+				t.Errorf("after errors of others the session answers %q", got)
+			}
+		})
 	}
 }
 
@@ -143,17 +167,21 @@ func TestForwardUnreadData(t *testing.T) {
 		}
 		return upper(ctx, id, port, stream)
 	}})
-	s := forwardSPDY(t, server)
-	for id := range 10 { // more than there are queues
-		data, _ := s.connect(id, "1")
-		for range 100 {
-			fmt.Fprint(data, "nobody reads this")
-		}
-	}
-	data, _ := s.connect(99, "2")
-	data.Close()
-	if got := readAll(t, data); got != "2" {
-		t.Errorf("got %q", got)
+	for name, forward := range forwards {
+		t.Run(name, func(t *testing.T) {
+			s := forward(t, server)
+			for id := range 10 { // more than there are queues
+				data, _ := s.connect(id, "1")
+				for range 100 {
+					fmt.Fprint(data, "nobody reads this")
+				}
+			}
+			data, _ := s.connect(99, "2")
+			data.Close()
+			if got := readAll(t, data); got != "2" {
+				t.Errorf("got %q", got)
+			}
+		})
 	}
 }
 

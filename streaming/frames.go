@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"slices"
@@ -52,6 +53,8 @@ const (
 //     let its writers wait for ever. What ends a session is its context.
 type frames struct {
 	*peer
+	carrier io.ReadWriteCloser // peer, or a WebSocket over it
+
 	in     *spdy.Framer
 	out    *spdy.Framer // writes passed
 	passed bytes.Buffer // for the library to read
@@ -75,19 +78,18 @@ type openStream struct {
 	byClient, byServer bool // who has ended
 }
 
-// addFrames puts frames between the library and a peer. The header is that of
-// the response.
-func (v *session) addFrames(p *peer, header http.Header) *frames {
-	f := &frames{peer: p, changed: make(chan struct{}), next: 1, streams: map[spdy.StreamId]*openStream{}}
+// addFrames puts frames between the library and what carries them. The header is
+// that of the response.
+func (v *session) addFrames(p *peer, carrier io.ReadWriteCloser, header http.Header) *frames {
+	f := &frames{peer: p, carrier: carrier, changed: make(chan struct{}), next: 1, streams: map[spdy.StreamId]*openStream{}}
 	// The errors would be about the level of compression, which is a constant.
-	f.in, _ = spdy.NewFramerWithOptions(nil, bufio.NewReader(p), spdy.WithMaxControlFramePayloadSize(maxControlFrame),
+	f.in, _ = spdy.NewFramerWithOptions(nil, bufio.NewReader(carrier), spdy.WithMaxControlFramePayloadSize(maxControlFrame),
 		spdy.WithMaxHeaderFieldSize(maxHeaderField), spdy.WithMaxHeaderCount(maxHeaders))
 	f.out, _ = spdy.NewFramer(&f.passed, nil)
 	if r, joins := v.request.(joinRequest); joins {
 		f.joins = true
 		f.wanted = streamTypes(r, header.Get(httpstream.HeaderProtocolVersion))
 	}
-	p.nothing = f.nothing
 	v.mu.Lock()
 	v.frames = f
 	v.mu.Unlock()
@@ -121,6 +123,9 @@ func (f *frames) Read(b []byte) (int, error) {
 // pass takes a frame from the client and passes it on if it means anything here.
 func (f *frames) pass() error {
 	frame, err := f.in.ReadFrame()
+	if errors.Is(err, io.EOF) {
+		return errGone // a WebSocket ends before its connection
+	}
 	if err != nil {
 		return fmt.Errorf("read a frame: %w", err)
 	}
@@ -141,6 +146,13 @@ func (f *frames) pass() error {
 	case *spdy.GoAwayFrame:
 		return errGone // clients send it when they close; the library would read no more
 	}
+	return nil
+}
+
+// Close ends what carries the frames, and the peer with it. It has no error:
+// spdystream would wait a second for somebody to ask for it.
+func (f *frames) Close() error {
+	_ = f.carrier.Close()
 	return nil
 }
 
@@ -185,7 +197,7 @@ func (f *frames) refuse(id spdy.StreamId) error {
 		err = framer.WriteFrame(&spdy.RstStreamFrame{StreamId: id, Status: spdy.RefusedStream})
 	}
 	if err == nil {
-		_, err = f.peer.Write(reset.Bytes())
+		_, err = f.carrier.Write(reset.Bytes())
 	}
 	return err
 }

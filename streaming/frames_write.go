@@ -16,7 +16,7 @@ func (f *frames) Write(b []byte) (int, error) {
 		return len(b), nil
 	}
 	f.note(f.unsent)
-	_, _ = f.peer.Write(f.unsent) // an error has ended the session
+	_, _ = f.carrier.Write(f.unsent) // an error has ended the session
 	f.unsent = f.unsent[:0]
 	return len(b), nil
 }

@@ -37,9 +37,26 @@ func FuzzHTTP(f *testing.F) {
 		}
 	}
 	_ = framer.WriteFrame(&spdyframe.DataFrame{StreamId: 3, Flags: spdyframe.DataFlagFin})
+	var connection bytes.Buffer
+	framer = must(spdyframe.NewFramer(&connection, nil))(f)
+	for i, kind := range []string{"error", "data"} {
+		header := http.Header{}
+		header.Set("streamType", kind)
+		header.Set("port", "80")
+		_ = framer.WriteFrame(&spdyframe.SynStreamFrame{StreamId: spdyframe.StreamId(2*i + 1), Headers: header})
+	}
+	_ = framer.WriteFrame(&spdyframe.DataFrame{StreamId: 3, Data: []byte("data"), Flags: spdyframe.DataFlagFin})
 	spdy := "Connection: Upgrade\r\nUpgrade: SPDY/3.1\r\nX-Stream-Protocol-Version: v4.channel.k8s.io,portforward.k8s.io\r\n"
 	ws := "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Protocol: v4.channel.k8s.io\r\nOrigin: http://x\r\n"
+	newer := strings.Replace(ws, "v4.channel.k8s.io", v5+", "+tunnelOfSPDY, 1)
 	for _, path := range []string{"/exec/TOKEN", "/attach/TOKEN", "/portforward/TOKEN"} {
+		f.Add("GET", path, newer, []byte(frame(final|binaryData, "\x00hi")+frame(final|binaryData, "\xff\x00")))
+		f.Add("GET", path, newer, []byte(frame(final|binaryData, "\x04{\"Width\":80,")+frame(final|binaryData, "\x04\"Height\":24}{")+frame(final|goodbye, "")))
+		f.Add("GET", path, newer, []byte(frame(binaryData, "\x00h")+frame(final|ping, "x")+frame(final|continuation, "i")+frame(final|binaryData, "\xff")+frame(final|continuation, "\x09")))
+		f.Add("GET", path, newer, []byte("\x82\xff\x7f\xff\xff\xff\xff\xff\xff\xff\x00\x00\x00\x00\xff\x00\x00"))
+		f.Add("GET", path, newer, []byte("\x02\x05\x00hihi\x88\x80\x00\x00\x00\x00"))
+		f.Add("GET", path, newer, []byte(frame(final|binaryData, streams.String())))
+		f.Add("GET", path, newer, []byte(frame(binaryData, streams.String()[:50])+frame(final|continuation, streams.String()[50:])+frame(final|goodbye, "")))
 		f.Add("POST", path, spdy, streams.Bytes())
 		f.Add("POST", path, spdy, streams.Bytes()[:streams.Len()/3])
 		f.Add("POST", path, spdy, []byte("\x80\x03\x00\x01\x01\x00\x00\x0a\x00\x00\x00\x01"))
@@ -55,6 +72,7 @@ func FuzzHTTP(f *testing.F) {
 		f.Add("POST", path, "Content-Length: 5\r\n"+spdy, []byte("hello"))
 		f.Add("POST", path, "Transfer-Encoding: chunked\r\n", []byte("5\r\nhello\r\nzz\r\n"))
 	}
+	f.Add("GET", "/portforward/TOKEN", newer, []byte(frame(final|binaryData, connection.String())))
 	f.Add("GET", "//exec/../exec/TOKEN", "", []byte("GET / HTTP/1.1\r\n\r\n"))
 	f.Add("BREW", "/%zz\x00", "A\x00: b\r\n"+strings.Repeat("X: y\r\n", 99), []byte("\xff\xff"))
 	f.Add("", "", "", []byte("\x16\x03\x01\x02\x00\x01\x00"))

@@ -141,7 +141,7 @@ func (i *input) Read(b []byte) (int, error) {
 		return n, cause
 	}
 	if !i.session.halves {
-		return n, errGone // a WebSocket that reads no more is about to be closed
+		return n, errGone // a WebSocket of the libraries that reads no more is about to be closed
 	}
 	return n, io.EOF
 }

@@ -42,13 +42,14 @@ type peer struct {
 	mu       sync.Mutex
 	writing  int       // calls
 	deadline time.Time // of the last write
+	spoken   bool      // something has been written: the response, with a WebSocket
 	shut     bool      // closed is
 	farewell bool      // writes have a deadline that stays
 	broken   error     // of the first write that failed
 }
 
-// Read ends the session when it fails. A WebSocket's library closes the
-// connection when it learns of that, so it does so only when all has been said.
+// Read ends the session when it fails. The libraries close the connection of a
+// WebSocket when they learn of that, so they learn only when all has been said.
 func (p *peer) Read(b []byte) (int, error) {
 	n, err := p.read(b)
 	if err != nil {
@@ -86,6 +87,7 @@ func (p *peer) Write(b []byte) (int, error) {
 	}
 	p.mu.Lock()
 	p.writing--
+	p.spoken = true
 	p.broken = cause
 	p.mu.Unlock()
 	if err != nil {

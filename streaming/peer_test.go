@@ -14,6 +14,7 @@ import (
 	"time"
 
 	spdyframe "github.com/moby/spdystream/spdy"
+	"golang.org/x/sys/unix"
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 	"k8s.io/cri-streaming/pkg/streaming/portforward"
 	"k8s.io/cri-streaming/pkg/streaming/remotecommand"
@@ -57,16 +58,29 @@ func TestClientVanishes(t *testing.T) {
 			}
 			wait(t, "the end of the flood", sent)
 		})
-		t.Run(fmt.Sprintf("WebSocket with %d bytes unread", unread), func(t *testing.T) {
+		for _, protocol := range []string{"v4.channel.k8s.io", "v5.channel.k8s.io"} {
+			t.Run(fmt.Sprintf("%s with %d bytes unread", protocol, unread), func(t *testing.T) {
+				backend, f := newStuck()
+				server := start(t, Config{}, f)
+				tcp := dialWebSocket(t, must(server.ExecURL(execAll))(t), protocol)
+				wait(t, "exec", backend.begun)
+				sent := flood(tcp, unread, func(b []byte) error { _, err := tcp.Write(append([]byte{0}, b...)); return err })
+				tunnelled{tcp}.vanish()
+				if err := wait(t, "the end of exec", backend.cause); err != errGone {
+					t.Errorf("the cause is %v", err)
+				}
+				wait(t, "the end of the flood", sent)
+			})
+		}
+		t.Run(fmt.Sprintf("tunnel with %d bytes unread", unread), func(t *testing.T) {
 			backend, f := newStuck()
 			server := start(t, Config{}, f)
-			c := &channels{t: t, ws: dialWebSocket(t, must(server.ExecURL(execAll))(t), "v4.channel.k8s.io")}
-			wait(t, "exec", backend.begun)
-			tcp := c.ws
-			sent := flood(tcp, unread, func(b []byte) error { _, err := tcp.Write(append([]byte{0}, b...)); return err })
-			_ = tcp.SetDeadline(past)
-			tcp.Close()
-			if err := wait(t, "the end of exec", backend.cause); err != errGone {
+			s := forwardTunnel(t, server)
+			data, _ := s.connect(1, "80")
+			wait(t, "port-forward", backend.begun)
+			sent := flood(s.tcp, unread, func(b []byte) error { _, err := data.Write(b); return err })
+			s.tcp.(tunnelled).vanish()
+			if err := wait(t, "the end of port-forward", backend.cause); err != errGone {
 				t.Errorf("the cause is %v", err)
 			}
 			wait(t, "the end of the flood", sent)
@@ -104,19 +118,29 @@ func flood(conn net.Conn, size int, write func([]byte) error) <-chan struct{} {
 
 // TestClientDoesNotRead has output that stays in the kernel's buffers.
 func TestClientDoesNotRead(t *testing.T) {
-	for _, protocol := range []string{"SPDY", "WebSocket"} {
+	for _, protocol := range []string{"SPDY", "v4.channel.k8s.io", "v5.channel.k8s.io", "tunnel"} {
 		t.Run(protocol, func(t *testing.T) {
 			failed := make(chan error, 1)
-			server := start(t, Config{IdleTimeout: 300 * time.Millisecond}, &fake{exec: func(ctx context.Context, _ *cri.ExecRequest, _ io.Reader, stdout, _ io.Writer, _ <-chan remotecommand.TerminalSize) (int, error) {
-				_, err := io.Copy(stdout, endless{})
-				failed <- err
-				return 0, err
-			}})
+			server := start(t, Config{IdleTimeout: 300 * time.Millisecond}, &fake{
+				exec: func(_ context.Context, _ *cri.ExecRequest, _ io.Reader, stdout, _ io.Writer, _ <-chan remotecommand.TerminalSize) (int, error) {
+					_, err := io.Copy(stdout, endless{})
+					failed <- err
+					return 0, err
+				},
+				port: func(_ context.Context, _ string, _ uint16, stream io.ReadWriteCloser) error {
+					_, err := io.Copy(stream, endless{})
+					failed <- err
+					return err
+				},
+			})
 			r := &cri.ExecRequest{ContainerId: "c1", Stdout: true}
-			if protocol == "SPDY" {
+			switch protocol {
+			case "SPDY":
 				openSPDY(t, must(server.ExecURL(r))(t), typesOf(r)...)
-			} else {
-				dialWebSocket(t, must(server.ExecURL(r))(t), "v4.channel.k8s.io")
+			case "tunnel": // the client's library reads until nobody takes what it has
+				forwardTunnel(t, server).connect(1, "80")
+			default:
+				dialWebSocket(t, must(server.ExecURL(r))(t), protocol)
 			}
 			if err := wait(t, "the end of exec", failed); err == nil || !strings.Contains(err.Error(), "the client does not read") && !strings.Contains(err.Error(), "nothing has moved") && !strings.Contains(err.Error(), "timeout") {
 				t.Errorf("writing fails with %v", err)
@@ -143,9 +167,33 @@ func TestIdle(t *testing.T) {
 		t.Errorf("status is %q", got)
 	}
 	wait(t, "exec", backend.begun)
-	c := &channels{t: t, ws: dialWebSocket(t, must(server.ExecURL(execAll))(t), "v4.channel.k8s.io")}
-	if got := c.receive()[3]; !strings.Contains(got, "Internal error") {
-		t.Errorf("status is %q", got)
+	for _, protocol := range webSockets {
+		if got := openChannels(t, must(server.ExecURL(execAll))(t), protocol).receive()[3]; !strings.Contains(got, "Internal error") {
+			t.Errorf("%s: status is %q", protocol, got)
+		}
+		wait(t, "exec", backend.begun)
+		wait(t, "the end of exec", backend.cause)
+	}
+	tunnel := forwardTunnel(t, server)
+	tunnel.connect(1, "80")
+	wait(t, "the end of the connection", tunnel.conn.CloseChan())
+}
+
+// TestProbe says nothing before the response to the upgrade.
+func TestProbe(t *testing.T) {
+	listener := must(net.Listen("tcp", "127.0.0.1:0"))(t)
+	defer listener.Close()
+	client := must(net.Dial("tcp", listener.Addr().String()))(t)
+	defer client.Close()
+	v := &session{server: &Server{config: Config{}.withDefaults()}, ctx: t.Context()}
+	p := must(newPeer(v, must(listener.Accept())(t), nil))(t)
+	defer p.cut()
+	p.probe(&unix.TCPInfo{})
+	fmt.Fprint(p, "HTTP/1.1 101")
+	p.probe(&unix.TCPInfo{})
+	got := make([]byte, 14)
+	if _, err := io.ReadFull(client, got); err != nil || string(got) != "HTTP/1.1 101\x8a\x00" {
+		t.Errorf("read %q, %v", got, err)
 	}
 }
 
@@ -223,13 +271,21 @@ func TestBursts(t *testing.T) {
 					},
 					port: upper,
 				})
-				rawURL, protocol := must(server.ExecURL(execAll))(t), remotecommand.StreamProtocolV4Name
-				if test.door == "portforward" {
-					rawURL, protocol = must(server.PortForwardURL(&cri.PortForwardRequest{PodSandboxId: "s1"}))(t), portforward.ProtocolV1Name
-				}
-				for range 5 { // these are races
-					tcp := dial(t, rawURL)
-					conn := upgraded(t, tcp, rawURL, protocol)
+				for i := range 10 { // these are races
+					var tcp, conn net.Conn
+					switch {
+					case test.door == "exec":
+						rawURL := must(server.ExecURL(execAll))(t)
+						tcp = dial(t, rawURL)
+						conn = upgraded(t, tcp, rawURL, remotecommand.StreamProtocolV4Name)
+					case i%2 == 0:
+						rawURL := must(server.PortForwardURL(&cri.PortForwardRequest{PodSandboxId: "s1"}))(t)
+						tcp = dial(t, rawURL)
+						conn = upgraded(t, tcp, rawURL, portforward.ProtocolV1Name)
+					default:
+						conn = dialWebSocket(t, must(server.PortForwardURL(&cri.PortForwardRequest{PodSandboxId: "s1"}))(t), tunnelOfSPDY)
+						tcp = conn
+					}
 					var burst bytes.Buffer
 					framer := must(spdyframe.NewFramer(&burst, nil))(t)
 					for _, frame := range test.frames {
@@ -238,15 +294,10 @@ func TestBursts(t *testing.T) {
 						}
 					}
 					_, _ = conn.Write(burst.Bytes())
-					if reset {
-						_ = tcp.(*net.TCPConn).SetLinger(0)
+					if tcp, is := tcp.(*net.TCPConn); is && reset {
+						_ = tcp.SetLinger(0)
 					}
 					tcp.Close()
-					if test.door == "exec" {
-						rawURL = must(server.ExecURL(execAll))(t)
-					} else {
-						rawURL = must(server.PortForwardURL(&cri.PortForwardRequest{PodSandboxId: "s1"}))(t)
-					}
 				}
 			})
 		}

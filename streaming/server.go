@@ -23,8 +23,8 @@ const (
 	requestTime = 30 * time.Second
 	// maxHeaderBytes is far more than what the kubelet and kubectl send.
 	maxHeaderBytes = 32 << 10
-	// maxPorts is how many ports a WebSocket has channels for: two each, and one
-	// byte to number them.
+	// maxPorts is how many ports a WebSocket of version 4 has channels for: two
+	// each, and one byte to number them.
 	maxPorts = 127
 )
 
@@ -116,8 +116,8 @@ func (s *Server) AttachURL(r *cri.AttachRequest) (string, error) {
 }
 
 // PortForwardURL returns a URL at which a client can open a session once, within
-// a minute. The ports of the request are for WebSockets, which cannot name
-// others; SPDY names the port with each connection.
+// a minute. The ports of the request are for WebSockets of version 4, which
+// cannot name others; SPDY names the port with each connection.
 func (s *Server) PortForwardURL(r *cri.PortForwardRequest) (string, error) {
 	if err := checkPorts(r); err != nil {
 		return "", fmt.Errorf("forward ports of sandbox %q: %w", r.GetPodSandboxId(), err)

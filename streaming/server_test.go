@@ -71,7 +71,7 @@ func TestTokensServeOnce(t *testing.T) {
 func TestRequestsThatAreNoUpgrade(t *testing.T) {
 	server := start(t, Config{}, &fake{})
 	exec := func() string { return must(server.ExecURL(execOutput))(t) }
-	forward := must(server.PortForwardURL(&cri.PortForwardRequest{PodSandboxId: "s1"}))(t)
+	forward := func() string { return must(server.PortForwardURL(&cri.PortForwardRequest{PodSandboxId: "s1"}))(t) }
 	const version = "X-Stream-Protocol-Version"
 	for _, test := range []struct {
 		method, url string
@@ -80,12 +80,19 @@ func TestRequestsThatAreNoUpgrade(t *testing.T) {
 	}{
 		{"GET", exec(), nil, 400},
 		{"POST", exec(), nil, 400},
-		{"GET", forward, nil, 400},
+		{"GET", forward(), nil, 400},
 		{"POST", exec(), []string{version, "v4.channel.k8s.io"}, 400},
 		{"POST", exec(), []string{version, "v4.channel.k8s.io", "Connection", "Upgrade", "Upgrade", "h2c"}, 400},
 		{"POST", exec(), []string{version, "v9.channel.k8s.io", "Connection", "Upgrade", "Upgrade", "SPDY/3.1"}, 403},
 		{"GET", exec(), []string{"Connection", "Upgrade", "Upgrade", "websocket"}, 400},
 		{"GET", exec(), []string{"Connection", "Upgrade", "Upgrade", "websocket", "Sec-WebSocket-Version", "13", "Sec-WebSocket-Key", "AAAAAAAAAAAAAAAAAAAAAA==", "Sec-WebSocket-Protocol", "v9"}, 403},
+		{"GET", exec(), webSocketHeader("v5.channel.k8s.io", "", "13"), 400},
+		{"GET", exec(), webSocketHeader("v5.channel.k8s.io", "AAAAAAAAAAAAAAAAAAAAAA==", "8"), 400},
+		{"GET", exec(), webSocketHeader("v5.channel.k8s.io.example", "AAAAAAAAAAAAAAAAAAAAAA==", "13"), 403},
+		{"POST", exec(), webSocketHeader("v5.channel.k8s.io", "AAAAAAAAAAAAAAAAAAAAAA==", "13"), 405},
+		{"GET", forward(), webSocketHeader(tunnelOfSPDY, "", "13"), 400},
+		{"POST", forward(), webSocketHeader(tunnelOfSPDY, "AAAAAAAAAAAAAAAAAAAAAA==", "13"), 405},
+		{"GET", forward(), webSocketHeader("SPDY/3.1+other.k8s.io", "AAAAAAAAAAAAAAAAAAAAAA==", "13"), 400},
 		{"PUT", exec(), nil, 405},
 		{"DELETE", exec(), nil, 405},
 		{"HEAD", exec(), nil, 405},
@@ -103,16 +110,22 @@ func TestRequestsThatAreNoUpgrade(t *testing.T) {
 	}
 }
 
+func webSocketHeader(protocol, key, version string) []string {
+	return []string{"Connection", "Upgrade", "Upgrade", "websocket", "Sec-WebSocket-Version", version, "Sec-WebSocket-Key", key, "Sec-WebSocket-Protocol", protocol}
+}
+
 // TestDrain lets sessions end by themselves, and takes no new ones.
 func TestDrain(t *testing.T) {
 	begun, finish := make(chan struct{}), make(chan struct{})
 	server := start(t, Config{DrainTime: patience}, &fake{exec: func(ctx context.Context, _ *cri.ExecRequest, _ io.Reader, stdout, _ io.Writer, _ <-chan remotecommand.TerminalSize) (int, error) {
-		close(begun)
+		begun <- struct{}{}
 		<-finish
 		_, err := fmt.Fprint(stdout, "finished")
 		return 3, errors.Join(err, ctx.Err())
 	}})
 	s := openSPDY(t, must(server.ExecURL(execOutput))(t), typesOf(execOutput)...)
+	wait(t, "exec", begun)
+	c := openChannels(t, must(server.ExecURL(execOutput))(t), v5)
 	wait(t, "exec", begun)
 	ended := make(chan error)
 	go func() { ended <- server.stop() }()
@@ -133,6 +146,9 @@ func TestDrain(t *testing.T) {
 		t.Errorf("status is %s", got)
 	}
 	s.close()
+	if got := c.receive(); got[1] != "finished" || got[3] != exit3 {
+		t.Errorf("channels are %v", got)
+	}
 	if err := wait(t, "the end of Run", ended); err != nil {
 		t.Error(err)
 	}
@@ -141,13 +157,19 @@ func TestDrain(t *testing.T) {
 // TestCut has sessions in every state that do not end by themselves.
 func TestCut(t *testing.T) {
 	backend, f := newStuck()
-	backend.cause = make(chan error, 3)
+	backend.cause = make(chan error, 6)
 	server := start(t, Config{DrainTime: 50 * time.Millisecond}, f)
 	dial(t, must(server.ExecURL(execAll))(t))                               // has not asked
 	openSPDY(t, must(server.ExecURL(execAll))(t), typesOf(execAll)[:2]...)  // has not opened all streams
 	forwardSPDY(t, server)                                                  // has no connection
+	forwardTunnel(t, server)                                                // nor this one
 	dialWebSocket(t, must(server.ExecURL(execAll))(t), "v4.channel.k8s.io") // runs
 	wait(t, "exec", backend.begun)
+	c := openChannels(t, must(server.ExecURL(execAll))(t), v5)
+	wait(t, "exec", backend.begun)
+	flood(c.ws, 8<<20, func(b []byte) error { return c.trySend(0, string(b)) })
+	forwardTunnel(t, server).connect(1, "80")
+	wait(t, "port-forward", backend.begun)
 	s := openSPDY(t, must(server.ExecURL(execAll))(t), typesOf(execAll)...) // runs, too
 	wait(t, "exec", backend.begun)
 	flood(s.tcp, 8<<20, func(b []byte) error { _, err := s.streams["stdin"].Write(b); return err })

@@ -43,10 +43,11 @@ type joinRequest interface {
 
 // session is a client's visit, from its token to the last goroutine that serves it.
 type session struct {
-	server  *Server
-	backend Backend
-	request any  // of the token
-	halves  bool // streams have halves that end one by one: SPDY, not WebSocket
+	server   *Server
+	backend  Backend
+	request  any    // of the token
+	protocol string // that the libraries do not speak, see ownProtocol
+	halves   bool   // streams have halves that end one by one: not in a WebSocket of the libraries
 
 	ctx    context.Context
 	cancel context.CancelCauseFunc
@@ -54,7 +55,7 @@ type session struct {
 
 	mu       sync.Mutex
 	peer     *peer   // nil before the upgrade
-	frames   *frames // nil unless SPDY
+	frames   *frames // nil unless SPDY, which may be in a WebSocket
 	forwards int     // connections of a port-forward now
 	ports    int     // connections of a port-forward so far
 	over     bool    // no more forwards
@@ -70,7 +71,8 @@ func (s *Server) visit(backend Backend, door string, w http.ResponseWriter, r *h
 		http.Error(w, err.Error(), http.StatusNotFound)
 		return
 	}
-	v := &session{server: s, backend: backend, request: request, halves: !wsstream.IsWebSocketRequest(r)}
+	v := &session{server: s, backend: backend, request: request, protocol: ownProtocol(door, r)}
+	v.halves = v.protocol != "" || !wsstream.IsWebSocketRequest(r)
 	v.ctx, v.cancel = context.WithCancelCause(r.Context())
 	if !s.admit(v) {
 		http.Error(w, errStopping.Error(), http.StatusServiceUnavailable)
@@ -113,7 +115,11 @@ func (v *session) serve(w http.ResponseWriter, r *http.Request) {
 			}
 		}
 	}()
-	w = &upgrade{ResponseWriter: w, session: v}
+	w = &upgrade{ResponseWriter: w, session: v, spdy: !wsstream.IsWebSocketRequest(r)}
+	if v.protocol != "" {
+		v.serveWebSocket(w, r)
+		return
+	}
 	wait := v.server.config.CreationTimeout + creationGrace
 	// No idle timeouts for the libraries: peer has its own, and theirs would end
 	// streams before the context.
@@ -124,13 +130,17 @@ func (v *session) serve(w http.ResponseWriter, r *http.Request) {
 		remotecommand.ServeAttach(w, r, v, "", "", request.GetContainerId(), joinOptions(request), 0, wait, remotecommand.SupportedStreamingProtocols)
 	case *cri.PortForwardRequest:
 		if !v.halves && len(request.GetPort()) == 0 {
-			http.Error(w, "a WebSocket forwards the ports that were asked for with its URL, and there was none", http.StatusBadRequest)
+			http.Error(w, "a WebSocket without SPDY in it forwards the ports that were asked for with its URL, and there was none", http.StatusBadRequest)
 			return
 		}
-		options, _ := portforward.BuildV4Options(request.GetPort()) // it has no error to return
-		portforward.ServePortForward(w, r, v, request.GetPodSandboxId(), "", options, 0, v.server.config.CreationTimeout, portforward.SupportedProtocols)
-		v.ended(nil)
+		v.servePorts(w, r, request)
 	}
+}
+
+func (v *session) servePorts(w http.ResponseWriter, r *http.Request, request *cri.PortForwardRequest) {
+	options, _ := portforward.BuildV4Options(request.GetPort()) // it has no error to return
+	portforward.ServePortForward(w, r, v, request.GetPodSandboxId(), "", options, 0, v.server.config.CreationTimeout, portforward.SupportedProtocols)
+	v.ended(nil)
 }
 
 func joinOptions(r joinRequest) *remotecommand.Options {

@@ -18,6 +18,7 @@ import (
 type upgrade struct {
 	http.ResponseWriter
 	session *session
+	spdy    bool
 }
 
 // Hijack hands out the connection. The reader is new, as the one of net/http
@@ -34,8 +35,10 @@ func (u *upgrade) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		return nil, nil, err
 	}
 	conn = p
-	if u.session.halves {
-		conn = u.session.addFrames(p, u.Header()) // also one write for each frame
+	if u.spdy {
+		f := u.session.addFrames(p, p, u.Header()) // also one write for each frame
+		p.nothing = f.nothing
+		conn = f
 	}
 	u.session.start(p)
 	// A frame of a WebSocket has room in the buffer, so that it is written at once.

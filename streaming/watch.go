@@ -66,7 +66,7 @@ func (p *peer) probe(info *unix.TCPInfo) {
 	defer p.mu.Unlock()
 	// Data that waits for its answer does as well. Without any there is room, and
 	// the write does not wait.
-	if len(frame) == 0 || p.writing > 0 || p.farewell || p.broken != nil || info.Unacked > 0 || info.Notsent_bytes > 0 {
+	if len(frame) == 0 || !p.spoken || p.writing > 0 || p.farewell || p.broken != nil || info.Unacked > 0 || info.Notsent_bytes > 0 {
 		return
 	}
 	_ = p.Conn.SetWriteDeadline(time.Now().Add(goodbyeTime))

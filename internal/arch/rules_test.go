@@ -59,6 +59,7 @@ var importers = map[string][]string{
 	"k8s.io/streaming":                                 {"streaming"},
 	"k8s.io/utils/exec":                                {"streaming"},
 	"github.com/moby/spdystream/spdy":                  {"streaming"},
+	"golang.org/x/net/websocket":                       {"streaming"},
 
 	// What touches the kernel, the disk and the service manager.
 	"github.com/containernetworking/cni":    {"network"},

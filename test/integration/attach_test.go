@@ -16,7 +16,7 @@ func stdinOnce(c *cri.ContainerConfig) { c.Stdin, c.StdinOnce = true, true }
 
 func onTerminal(c *cri.ContainerConfig) { c.Stdin, c.Tty = true, true }
 
-// TestAttach joins clients of both protocols to containers.
+// TestAttach joins clients of all protocols to containers.
 func TestAttach(t *testing.T) {
 	n := newNode(t)
 	p := n.pod()
@@ -27,10 +27,11 @@ func TestAttach(t *testing.T) {
 			n.sub("terminal", func(n *node) { p.in(n).testAttachTerminal(protocol) })
 			n.sub("several", func(n *node) { p.in(n).testAttachSeveral(protocol) })
 			n.sub("client hangs", func(n *node) { p.in(n).testAttachHanging(protocol) })
+			if endsInput(protocol) {
+				n.sub("input ends", func(n *node) { p.in(n).testAttachInputEnds(protocol) })
+			}
 		})
 	}
-	// Clients of WebSocket cannot end their input alone.
-	n.sub("input ends", func(n *node) { p.in(n).testAttachInputEnds("spdy") })
 }
 
 // echoes answers each line; the word end ends it.

@@ -17,7 +17,7 @@ import (
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// TestExec runs commands for clients of both protocols.
+// TestExec runs commands for clients of all protocols.
 func TestExec(t *testing.T) {
 	n := newNode(t)
 	c := n.pod().steady()
@@ -54,11 +54,11 @@ func (c *workload) testExecPipes(protocol string) {
 	if got := c.exec(s, "read line; echo got $line"); string(got.stdout) != "got first\n" || got.code != 0 {
 		c.Errorf("input: %s", got)
 	}
-	if protocol != "spdy" {
-		return // the others cannot end their input alone
+	if !endsInput(protocol) {
+		return
 	}
 	s.stdin = strings.NewReader("to the end")
-	if got := c.exec(s, "cat; echo . end"); string(got.stdout) != "to the end. end\n" || got.code != 0 {
+	if got := c.exec(s, "cat; sleep 1; echo . end; exit 8"); string(got.stdout) != "to the end. end\n" || got.code != 8 {
 		c.Errorf("end of input: %s", got)
 	}
 }

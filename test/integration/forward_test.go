@@ -12,6 +12,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -24,14 +25,24 @@ import (
 // returns its address.
 func (p *pod) forward(port int) string {
 	p.Helper()
+	return p.forwardBy("spdy", port)
+}
+
+func (p *pod) forwardBy(protocol string, port int) string {
+	p.Helper()
 	r, err := p.runtime.PortForward(p.Context(), &cri.PortForwardRequest{PodSandboxId: p.id})
 	p.must("PortForward", err)
-	return p.forwardURL(r.GetUrl(), port)
+	return p.forwardURLBy(protocol, r.GetUrl(), port)
 }
 
 func (p *pod) forwardURL(url string, port int) string {
 	p.Helper()
-	c := exec.Command(program(p.T, "STREAMCLIENT", "streamclient"), "forward", "--url", url, fmt.Sprintf("0:%d", port))
+	return p.forwardURLBy("spdy", url, port)
+}
+
+func (p *pod) forwardURLBy(protocol, url string, port int) string {
+	p.Helper()
+	c := exec.Command(program(p.T, "STREAMCLIENT", "streamclient"), "forward", "--protocol", protocol, "--url", url, fmt.Sprintf("0:%d", port))
 	in, err := c.StdinPipe()
 	p.must("start the client", err)
 	out, err := c.StdoutPipe()
@@ -83,8 +94,10 @@ func TestForward(t *testing.T) {
 		n.sub(name, func(n *node) {
 			p := n.pod(test.pod...)
 			p.container(test.script)
-			address := p.forward(test.port)
-			eventually(n, "the page comes", func() bool { text, err := get(address); return err == nil && text == page })
+			for _, protocol := range forwardProtocols {
+				address := p.forwardBy(protocol, test.port)
+				eventually(n, protocol+": the page comes", func() bool { text, err := get(address); return err == nil && text == page })
+			}
 		})
 	}
 }
@@ -99,17 +112,40 @@ func TestForwardMany(t *testing.T) {
 	n := newNode(t)
 	p := n.pod()
 	p.container("httpd -f -p 80 -h /www")
-	files := n.openFiles()
-	address := p.forward(80)
-	eventually(n, "the page comes", func() bool { _, err := get(address); return err == nil })
-	n.together("get", 100, func(i int) error {
-		text, err := get(address)
-		if err == nil && text != page {
-			err = fmt.Errorf("%q", text)
-		}
-		return err
-	})
-	n.awaitOpenFiles(files)
+	for _, protocol := range forwardProtocols {
+		n.sub(protocol, func(n *node) {
+			p := p.in(n)
+			files := n.openFiles()
+			address := p.forwardBy(protocol, 80)
+			eventually(n, "the page comes", func() bool { _, err := get(address); return err == nil })
+			n.together("get", 100, func(i int) error {
+				text, err := get(address)
+				if err == nil && text != page {
+					err = fmt.Errorf("%q", text)
+				}
+				return err
+			})
+			n.awaitOpenFiles(files)
+		})
+	}
+}
+
+// TestForwardRefused finds nobody at a port, and learns of it at once.
+func TestForwardRefused(t *testing.T) {
+	n := newNode(t)
+	p := n.pod()
+	for _, protocol := range forwardProtocols {
+		n.sub(protocol, func(n *node) {
+			conn, err := net.Dial("tcp", p.in(n).forwardBy(protocol, 9000))
+			n.must("connect", err)
+			defer conn.Close()
+			n.must("limit the time", conn.SetDeadline(time.Now().Add(patience)))
+			text, err := io.ReadAll(conn)
+			if len(text) > 0 || errors.Is(err, os.ErrDeadlineExceeded) {
+				n.Errorf("nobody says %q, %v", text, err)
+			}
+		})
+	}
 }
 
 // TestForwardMuch sends 256 MiB each way.
@@ -117,7 +153,14 @@ func TestForwardMuch(t *testing.T) {
 	n := newNode(t)
 	p := n.pod()
 	p.container("nc -ll -p 9000 -e cat")
-	address := p.forward(9000)
+	for _, protocol := range forwardProtocols {
+		n.sub(protocol, func(n *node) { p.in(n).testForwardMuch(protocol) })
+	}
+}
+
+func (p *pod) testForwardMuch(protocol string) {
+	n := p.node
+	address := p.forwardBy(protocol, 9000)
 	conn, err := net.Dial("tcp", address)
 	n.must("connect", err)
 	defer conn.Close()
@@ -143,7 +186,14 @@ func TestForwardHalfClosed(t *testing.T) {
 	n := newNode(t)
 	p := n.pod()
 	p.container("nc -ll -p 9000 -e sh -c 'cat; sleep 1; echo after the end'")
-	address := p.forward(9000)
+	for _, protocol := range forwardProtocols {
+		n.sub(protocol, func(n *node) { p.in(n).testForwardHalfClosed(protocol) })
+	}
+}
+
+func (p *pod) testForwardHalfClosed(protocol string) {
+	n := p.node
+	address := p.forwardBy(protocol, 9000)
 	var text []byte
 	eventually(n, "the server answers", func() bool {
 		conn, err := net.Dial("tcp", address)
@@ -165,29 +215,34 @@ func TestForwardByCrictl(t *testing.T) {
 	n := newNode(t)
 	p := n.pod()
 	c := p.container("httpd -f -p 80 -h /www")
-	// Its WebSocket is version 5, which cri-streaming does not offer; kubelets
-	// translate it.
-	if out := n.crictl("exec", c.id, "cat", "/www/index.html"); out != page {
-		n.Errorf("exec says %q", out)
-	}
 	if out := n.crictl("exec", "-s", c.id, "echo", "in sync"); strings.TrimSpace(out) != "in sync" {
 		n.Errorf("exec -s says %q", out)
 	}
-	if _, err := n.tryCrictl("exec", c.id, "sh", "-c", "exit 7"); err == nil || !strings.Contains(err.Error(), "7") {
-		n.Errorf("exit code 7 is told as %v", err)
+	for _, transport := range []string{"spdy", "websocket"} {
+		if out := n.crictl("exec", "-r", transport, c.id, "cat", "/www/index.html"); out != page {
+			n.Errorf("%s: exec says %q", transport, out)
+		}
+		if _, err := n.tryCrictl("exec", "-r", transport, c.id, "sh", "-c", "exit 7"); err == nil || !strings.Contains(err.Error(), "7") {
+			n.Errorf("%s: exit code 7 is told as %v", transport, err)
+		}
+		p.testForwardByCrictl(transport)
 	}
+}
+
+func (p *pod) testForwardByCrictl(transport string) {
+	n := p.node
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	n.must("find a free port", err)
 	port := listener.Addr().(*net.TCPAddr).Port
 	listener.Close()
 	endpoint := "unix://" + n.socket
-	forward := exec.Command(program(n.T, "CRICTL", "crictl"), "-r", endpoint, "-i", endpoint, "port-forward", p.id, fmt.Sprintf("%d:80", port))
+	forward := exec.Command(program(n.T, "CRICTL", "crictl"), "-r", endpoint, "-i", endpoint, "port-forward", "-r", transport, p.id, fmt.Sprintf("%d:80", port))
 	n.must("crictl port-forward", forward.Start())
 	defer func() {
 		_ = forward.Process.Kill()
 		_ = forward.Wait()
 	}()
-	eventually(n, "the page comes", func() bool {
+	eventually(n, transport+": the page comes", func() bool {
 		text, err := get(fmt.Sprintf("127.0.0.1:%d", port))
 		return err == nil && text == page
 	})

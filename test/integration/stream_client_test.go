@@ -14,8 +14,15 @@ import (
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// protocols are those in which the server speaks to clients.
-var protocols = []string{"spdy", "websocket"}
+// protocols are those of exec and attach, and forwardProtocols of port-forward,
+// in which the server speaks to clients. websocket is version 4.
+var (
+	protocols        = []string{"spdy", "websocket", "websocket-v5"}
+	forwardProtocols = []string{"spdy", "websocket-tunnel"}
+)
+
+// endsInput tells whether a client can end its input alone.
+func endsInput(protocol string) bool { return protocol != "websocket" }
 
 // clientFailed is the exit code by which the client tells of an error of its
 // own; any other is the command's.

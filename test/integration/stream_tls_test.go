@@ -62,24 +62,26 @@ func TestStreamsByTLS(t *testing.T) {
 	n := newNode(t, "--streaming-bind-addr=127.0.0.1:19443",
 		"--streaming-tls-cert-file="+server, "--streaming-tls-key-file="+serverKey, "--streaming-client-ca-file="+known)
 	c := n.pod().steady()
-	run := func(certFile, keyFile string) result {
+	run := func(protocol, certFile, keyFile string) result {
 		r, err := n.runtime.Exec(n.Context(), &cri.ExecRequest{ContainerId: c.id, Cmd: []string{"sh", "-c", "echo safe; exit 6"}, Stdout: true, Stderr: true})
 		n.must("Exec", err)
 		if !strings.HasPrefix(r.GetUrl(), "https://127.0.0.1:19443/exec/") {
 			n.Errorf("URL %s", r.GetUrl())
 		}
-		s := session{flags: []string{"--ca", server}}
+		s := session{protocol: protocol, flags: []string{"--ca", server}}
 		if certFile != "" {
 			s.flags = append(s.flags, "--cert", certFile, "--key", keyFile)
 		}
 		return n.runClient(n.client("exec", r.GetUrl(), s), 0)
 	}
-	if got := run(known, knownKey); string(got.stdout) != "safe\n" || got.code != 6 {
-		n.Errorf("with a known certificate: %s", got)
-	}
-	for what, got := range map[string]result{"a strange certificate": run(stranger, strangerKey), "no certificate": run("", "")} {
-		if got.code != clientFailed || len(got.stdout) > 0 {
-			n.Errorf("with %s: %s", what, got)
+	for _, protocol := range protocols {
+		if got := run(protocol, known, knownKey); string(got.stdout) != "safe\n" || got.code != 6 {
+			n.Errorf("%s with a known certificate: %s", protocol, got)
+		}
+		for what, got := range map[string]result{"a strange certificate": run(protocol, stranger, strangerKey), "no certificate": run(protocol, "", "")} {
+			if got.code != clientFailed || len(got.stdout) > 0 {
+				n.Errorf("%s with %s: %s", protocol, what, got)
+			}
 		}
 	}
 	if out := n.crictl("exec", "--tls-ca", server, "--tls-cert", known, "--tls-key", knownKey, "--tls-server-name", "127.0.0.1", c.id, "echo", "by hand"); out != "by hand\n" {

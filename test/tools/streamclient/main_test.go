@@ -82,12 +82,13 @@ func TestWrongArguments(t *testing.T) {
 		"exec --tty --size 1x2x3":  `"1x2x3" is no WIDTHxHEIGHT`,
 		"exec --tty --size 1x2,":   `"" is no WIDTHxHEIGHT`,
 		"exec --tty --size 1x9999": "--url is missing",
-		"exec --url http://127.0.0.1:1 --protocol pigeon": `no protocol "pigeon"`,
-		"forward --url http://127.0.0.1:1":                "at least 1 port",
-		"forward --url http://127.0.0.1:1 0:80":           "connection refused",
-		"forward --protocol websocket --url x 0:80":       `no protocol "websocket"`,
-		"attach --url http://127.0.0.1:1":                 "connection refused",
-		"attach --url http://127.0.0.1:1 --ca nothing":    "nothing: no such file",
+		"exec --url http://127.0.0.1:1 --protocol pigeon":                             `no protocol "pigeon"`,
+		"exec --url http://x --protocol websocket-v5 --subprotocol v4.channel.k8s.io": "takes no --subprotocol",
+		"forward --url http://127.0.0.1:1":                                            "at least 1 port",
+		"forward --url http://127.0.0.1:1 0:80":                                       "connection refused",
+		"forward --protocol websocket --url x 0:80":                                   `no protocol "websocket"`,
+		"attach --url http://127.0.0.1:1":                                             "connection refused",
+		"attach --url http://127.0.0.1:1 --ca nothing":                                "nothing: no such file",
 	} {
 		if r := runProgram(t, "", strings.Fields(args)...); r.code != failed || !strings.Contains(r.err, "streamclient: ") || !strings.Contains(r.err, want) {
 			t.Errorf("%q: %+v, want %q", args, r, want)

@@ -17,16 +17,16 @@ import (
 	"k8s.io/client-go/transport/spdy"
 )
 
-// websocketProtocol is what servers of CRI streams offer; kubectl's first
-// choice, v5, ends at the API server.
+// websocketProtocol is what all servers of CRI streams offer. Some also offer
+// v5, the only one by which kubectl begins.
 const websocketProtocol = "v4.channel.k8s.io"
 
 // stream joins the standard streams to those of a command or a container. The
 // two verbs differ in the URL alone.
 func stream(ctx context.Context, verb string, args []string, std streams) error {
 	// Standard error belongs to the command, so no log by default.
-	f, s := newFlags(verb, "spdy or websocket", -1, std)
-	subprotocol := f.String("subprotocol", "", "the only subprotocol to ask for; default: for spdy all that kubectl asks for, for websocket "+websocketProtocol)
+	f, s := newFlags(verb, "spdy, websocket or websocket-v5", -1, std)
+	subprotocol := f.String("subprotocol", "", "the only subprotocol to ask for; default: for spdy all that kubectl asks for, for websocket "+websocketProtocol+"; websocket-v5 has none but its own")
 	stdin := f.Bool("stdin", false, "send standard input")
 	stdout := f.Bool("stdout", false, "receive standard output")
 	stderr := f.Bool("stderr", false, "receive standard error; has no effect on a terminal")
@@ -86,8 +86,10 @@ func (s *server) executor(subprotocol string) (remotecommand.Executor, error) {
 			subprotocol = websocketProtocol
 		}
 		return remotecommand.NewWebSocketExecutorForProtocols(config, http.MethodGet, u.String(), subprotocol)
+	case s.protocol == "websocket-v5" && subprotocol == "":
+		return remotecommand.NewWebSocketExecutor(config, http.MethodGet, u.String())
 	}
-	return nil, fmt.Errorf("no protocol %q: there are spdy and websocket", s.protocol)
+	return nil, fmt.Errorf("no protocol %q: there are spdy, websocket and websocket-v5, which takes no --subprotocol", s.protocol)
 }
 
 // sizeQueue is a terminal that is resized now and then.

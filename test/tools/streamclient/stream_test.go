@@ -5,11 +5,17 @@ package main
 import (
 	"bytes"
 	"crypto/tls"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
 
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
+	"k8s.io/cri-streaming/pkg/streaming/remotecommand"
+	"k8s.io/streaming/pkg/httpstream/wsstream"
 )
 
 var protocols = []string{"spdy", "websocket"}
@@ -48,6 +54,34 @@ func TestExecInputEnds(t *testing.T) {
 	if got := finish(t, c); got.out != text || got.code != 0 {
 		t.Errorf("%d of %d bytes, exit code %d, %q", len(got.out), len(text), got.code, got.err)
 	}
+}
+
+// TestVersion5: there it does over WebSocket as well.
+func TestVersion5(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(serveVersion5))
+	defer s.Close()
+	text := strings.Repeat("0123456789abcdef", 1<<16)
+	c := program(t, all("exec", "websocket-v5", s.URL)...)
+	c.Stdin = strings.NewReader(text)
+	if got := finish(t, c); got != (result{7, text, "an error\n"}) {
+		t.Errorf("%d of %d bytes, exit code %d, %q", len(got.out), len(text), got.code, got.err)
+	}
+}
+
+// serveVersion5 repeats the input to its end, and exits with 7.
+func serveVersion5(w http.ResponseWriter, r *http.Request) {
+	conn := wsstream.NewConn(map[string]wsstream.ChannelProtocolConfig{remotecommand.StreamProtocolV5Name: {Binary: true, Channels: []wsstream.ChannelType{
+		remotecommand.StreamStdIn: wsstream.ReadChannel, remotecommand.StreamStdOut: wsstream.WriteChannel,
+		remotecommand.StreamStdErr: wsstream.WriteChannel, remotecommand.StreamErr: wsstream.WriteChannel,
+	}}})
+	_, channels, err := conn.Open(w, r)
+	if err != nil {
+		return
+	}
+	defer conn.Close()
+	_, _ = io.Copy(channels[remotecommand.StreamStdOut], channels[remotecommand.StreamStdIn])
+	fmt.Fprint(channels[remotecommand.StreamStdErr], "an error\n")
+	fmt.Fprint(channels[remotecommand.StreamErr], `{"status":"Failure","reason":"NonZeroExitCode","details":{"causes":[{"reason":"ExitCode","message":"7"}]}}`)
 }
 
 func TestSubprotocol(t *testing.T) {
