@@ -26,10 +26,11 @@ run: ## run a sample pod on this machine's engine, installing what is missing
 stop: ## stop and remove all that "make run" started
 	@$(SUDO) test/demo/demo.sh stop
 
-test: ## everything: check, then the tests on a real engine, on 20.10
+test: ## everything: check, then the tests and critest on a real engine, on 20.10
 	$(SUDO) test/engine/install.sh 20.10
 	$(MAKE) check
 	$(MAKE) engine ENGINE=20.10
+	$(MAKE) conformance ENGINE=20.10
 
 check: bin/staticcheck ## format, vet, lint and unit tests; no root, no engine, no network beyond modules
 	@unformatted=$$(gofmt -l .); \
@@ -38,6 +39,7 @@ check: bin/staticcheck ## format, vet, lint and unit tests; no root, no engine, 
 	bin/staticcheck ./...
 	go test -race ./...
 	cd test/tools && go test ./streamclient ./logreader
+	cd test/conformance && go vet ./... && go test ./...
 
 fix: ## format, tidy go.mod, and rewrite the golden files and generated documents for review
 	gofmt -w .
@@ -53,8 +55,12 @@ engine: bin/dockershimd $(TOOLS) ## the tests that need an engine, on ENGINE=20.
 vm: ## the tests that need systemd, cgroup v2 or AppArmor, in an emulated machine; TESTS=pattern names others
 	test/vm/run.sh '$(or $(TESTS),TestSystemd|TestAppArmor|TestHugePages|TestUnified|TestListContainerStats|TestOOMScore)'
 
-conformance: ## critest against an engine; not there yet
-	@echo "make conformance: the conformance suite is not part of this repository yet" >&2; exit 2
+# It writes the results into docs/conformance.md.
+conformance: bin/dockershimd bin/critest bin/ginkgo bin/imageprogram ## critest against ENGINE; FOCUS=pattern takes some of its specs
+	$(SUDO) test/engine/install.sh $(ENGINE)
+	$(SUDO) test/conformance/busybox.sh
+	cd test/conformance && go test -count=1 -v -timeout 30m -run '^TestConformance$$' \
+		-exec "$(SUDO) env 'FOCUS=$(FOCUS)' $(CURDIR)/test/conformance/rig.sh $(ENGINE) --" .
 
 bench: bin/dockershimd $(TOOLS) ## the benchmarks; each of the costs on ENGINE is a ratio of two things in one run
 	go test -run '^$$' -bench . -benchmem ./adapter ./logs
@@ -84,6 +90,17 @@ bin/streamclient: test/tools/go.mod $(wildcard test/tools/streamclient/*.go)
 
 bin/logreader: test/tools/go.mod $(wildcard test/tools/logreader/*.go)
 	cd test/tools && $(GO_BUILD) -ldflags '-s -w' -o ../../$@ ./logreader
+
+bin/critest: test/conformance/go.mod
+	cd test/conformance && CGO_ENABLED=0 go test -c -trimpath -o ../../$@ \
+		-ldflags "-s -w -X sigs.k8s.io/cri-tools/pkg/version.Version=$$(go list -m -f '{{.Version}}' sigs.k8s.io/cri-tools)" \
+		sigs.k8s.io/cri-tools/cmd/critest
+
+bin/ginkgo: test/conformance/go.mod
+	cd test/conformance && $(GO_BUILD) -ldflags '-s -w' -o ../../$@ github.com/onsi/ginkgo/v2/ginkgo
+
+bin/imageprogram: test/conformance/go.mod $(wildcard test/conformance/imageprogram/*.go)
+	cd test/conformance && $(GO_BUILD) -ldflags '-s -w' -o ../../$@ ./imageprogram
 
 bin/staticcheck: test/tools/go.mod
 	cd test/tools && $(GO_BUILD) -ldflags '-s -w' -o ../../$@ honnef.co/go/tools/cmd/staticcheck
