@@ -29,10 +29,14 @@ func (s *Server) resolveCDI(ctx context.Context, c *cri.ContainerConfig) (*cri.C
 		return nil, fmt.Errorf("read the CDI specifications of %v: %w", folders, err)
 	}
 	known := func(name string) bool { return specs.GetDevice(name) != nil }
-	if err := translate.UnknownCDI(c, known, folders); err != nil || n.CDI {
+	if err := translate.UnknownCDI(c, known, folders); err != nil {
 		return c, err
 	}
-	c, notices, err := translate.ExpandCDI(c, cdiEdits(specs, c.GetCDIDevices()))
+	edits := cdiEdits(specs, c.GetCDIDevices())
+	if n.CDI {
+		return translate.WithCDIVariables(c, edits), nil
+	}
+	c, notices, err := translate.ExpandCDI(c, edits)
 	logNotices(ctx, notices)
 	return c, err
 }

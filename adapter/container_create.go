@@ -96,7 +96,7 @@ func (s *Server) container(ctx context.Context, sb *sandbox, r *cri.CreateContai
 	if c.ImageID, err = s.imageOf(c.Config); err != nil {
 		return c, err
 	}
-	if translate.NeedsExactUser(c.Config) {
+	if translate.UserWants(c.Config).Exact {
 		c.ExactUser = anyExactUser
 	}
 	return c, s.volumeImages(ctx, &c)
@@ -144,8 +144,11 @@ func (s *Server) checkTarget(sb *sandbox, target string) error {
 	if err != nil {
 		return fmt.Errorf("namespace_options.target_id: %w", err)
 	}
-	if c.sandboxID != sb.id() {
+	switch {
+	case c.sandboxID != sb.id():
 		return fmt.Errorf("namespace_options.target_id: container %s is of another pod: %w", target, errdefs.ErrInvalidArgument)
+	case !c.running():
+		return fmt.Errorf("namespace_options.target_id: container %s does not run: %w", target, errdefs.ErrFailedPrecondition)
 	}
 	return nil
 }

@@ -13,6 +13,8 @@ import (
 	"github.com/docker/docker/api/types/container"
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 	"k8s.io/klog/v2"
+
+	"github.com/dockershimd/dockershimd/translate"
 )
 
 // StartContainer starts a container that has been created. One that runs
@@ -27,6 +29,11 @@ func (s *Server) StartContainer(ctx context.Context, r *cri.StartContainerReques
 		return &cri.StartContainerResponse{}, nil
 	case cri.ContainerState_CONTAINER_EXITED:
 		return nil, fmt.Errorf("container %s has ended; create another one: %w", c.id(), errdefs.ErrFailedPrecondition)
+	}
+	if target, has := translate.PIDTarget(c.inspect, c.sandboxID); has {
+		if t, err := s.index.container(target); err != nil || !t.running() {
+			return nil, fmt.Errorf("start container %s: the container %s, whose processes it is to share (namespace_options.target_id), does not run: %w", c.id(), target, errdefs.ErrFailedPrecondition)
+		}
 	}
 	if err := s.prepareLog(c); err != nil {
 		return nil, err

@@ -21,11 +21,12 @@ import (
 	"github.com/dockershimd/dockershimd/translate"
 )
 
-// findUser finds out in numbers whom a container runs as, where the strict
-// policy for groups needs that. Only its image may know, into which a container
-// that is never started lets us look.
+// findUser finds out what the engine would not: the user in numbers, where the
+// strict policy for groups needs that; the image's groups, which the engine adds
+// only if no other primary group is given; and whether a name is known at all.
 func (s *Server) findUser(ctx context.Context, c *translate.Container) error {
-	if !translate.NeedsExactUser(c.Config) {
+	wants := translate.UserWants(c.Config)
+	if !wants.Exact && !wants.Groups && !wants.Name {
 		return nil
 	}
 	spec := c.User()
@@ -36,65 +37,102 @@ func (s *Server) findUser(ctx context.Context, c *translate.Container) error {
 		}
 		spec = cmp.Or(inspect.Config.User, "0")
 	}
-	passwd, group := "", ""
-	if !translate.IsExactUser(spec) {
+	var files userFiles
+	if wants.Groups || !translate.IsExactUser(spec) {
 		var err error
-		if passwd, group, err = s.imageUsers(ctx, *c); err != nil {
+		if files, err = s.imageUsers(ctx, *c); err != nil {
 			return err
 		}
 	}
-	var err error
-	c.ExactUser, err = translate.ExactUser(spec, passwd, group)
-	return err
+	exact, groups, err := translate.ExactUser(spec, files.passwd, files.group)
+	if err != nil {
+		return err
+	}
+	c.ExactUser = ""
+	if wants.Exact {
+		c.ExactUser = exact
+	}
+	if wants.Groups {
+		c.ImageGroups = groups
+	}
+	return nil
 }
 
-// imageUsers reads an image's /etc/passwd and /etc/group; "" is no such file.
-func (s *Server) imageUsers(ctx context.Context, c translate.Container) (passwd, group string, err error) {
+// userFiles are an image's /etc/passwd and /etc/group; "" is no such file.
+type userFiles struct{ passwd, group string }
+
+// imageUsers reads the files once for each image, which never changes. Only the
+// image has them, into which a container that is never started lets us look.
+func (s *Server) imageUsers(ctx context.Context, c translate.Container) (userFiles, error) {
+	if files, known := s.images.userFiles(c.ImageID); known {
+		return files, nil
+	}
+	files, err := s.readImageUsers(ctx, c)
+	if err == nil {
+		s.images.setUserFiles(c.ImageID, files)
+	}
+	return files, err
+}
+
+func (s *Server) readImageUsers(ctx context.Context, c translate.Container) (files userFiles, err error) {
 	var u undo
 	body := translate.ProbeBody(c)
 	defer s.index.expect(body.Name)()
 	id, err := s.create(ctx, body)
 	if err != nil {
-		return "", "", fmt.Errorf("create a container to look into its image: %w", err)
+		return files, fmt.Errorf("create a container to look into its image: %w", err)
 	}
 	u.add("remove the container", func(ctx context.Context) error { return s.removeObject(ctx, id) })
 	defer u.onError(ctx, &err)
-	if passwd, err = s.containerFile(ctx, id, "/etc/passwd"); err != nil {
-		return "", "", err
+	if files.passwd, err = s.containerFile(ctx, id, "/etc/passwd"); err != nil {
+		return files, err
 	}
-	if group, err = s.containerFile(ctx, id, "/etc/group"); err != nil {
-		return "", "", err
+	if files.group, err = s.containerFile(ctx, id, "/etc/group"); err != nil {
+		return files, err
 	}
-	return passwd, group, s.removeObject(ctx, id)
+	return files, s.removeObject(ctx, id)
 }
 
 // maxUserFile bounds a file of users, which an image may make of any size.
 const maxUserFile = 8 << 20
 
 // containerFile reads a file of a container, which need not run; "" where there
-// is none.
+// is none. Links are followed as the engine tells where they lead, as far as the
+// kernel would (path_resolution(7)).
 func (s *Server) containerFile(ctx context.Context, id, path string) (string, error) {
+	const maxLinks = 40
+	for range maxLinks {
+		text, target, err := s.containerFileOrLink(ctx, id, path)
+		if err != nil || target == "" || target == path {
+			return text, err
+		}
+		path = target
+	}
+	return "", fmt.Errorf("read %s of container %s: too many links: %w", path, id, errdefs.ErrInvalidArgument)
+}
+
+func (s *Server) containerFileOrLink(ctx context.Context, id, path string) (text, target string, err error) {
 	archive, stat, err := s.engine.CopyFromContainer(ctx, id, path)
 	if errdefs.IsNotFound(err) {
-		return "", nil
+		return "", "", nil
 	}
 	if err != nil {
-		return "", fmt.Errorf("read %s of container %s: %w", path, id, err)
+		return "", "", fmt.Errorf("read %s of container %s: %w", path, id, err)
 	}
 	defer archive.Close()
-	if stat.LinkTarget != "" && stat.LinkTarget != path {
-		return s.containerFile(ctx, id, stat.LinkTarget)
+	if stat.LinkTarget != "" {
+		return "", stat.LinkTarget, nil
 	}
 	files := tar.NewReader(archive)
 	header, err := files.Next()
 	if err != nil || header.Typeflag != tar.TypeReg {
-		return "", err // a directory, say
+		return "", "", err // a directory, say
 	}
-	text, err := io.ReadAll(io.LimitReader(files, maxUserFile))
+	content, err := io.ReadAll(io.LimitReader(files, maxUserFile))
 	if err != nil {
-		return "", fmt.Errorf("read %s of container %s: %w", path, id, err)
+		return "", "", fmt.Errorf("read %s of container %s: %w", path, id, err)
 	}
-	return string(text), nil
+	return string(content), "", nil
 }
 
 // identify tells the index whom a container's first process was started as.

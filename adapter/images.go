@@ -32,10 +32,11 @@ type images struct {
 	byID   map[string]*cri.Image // by full id
 	byName map[string]string     // full id by tag or digest, as the engine writes it
 	users  map[string]*cri.Image // images whose user has been asked for; only that counts
+	files  map[string]userFiles  // of images that have been looked into
 }
 
 func newImages(engine ImageEngine) *images {
-	return &images{engine: engine, byID: map[string]*cri.Image{}, byName: map[string]string{}, users: map[string]*cri.Image{}}
+	return &images{engine: engine, byID: map[string]*cri.Image{}, byName: map[string]string{}, users: map[string]*cri.Image{}, files: map[string]userFiles{}}
 }
 
 // asked is when the listing kept here was asked for.
@@ -69,6 +70,11 @@ func (x *images) refresh(ctx context.Context) error {
 	for id := range x.users {
 		if byID[id] == nil {
 			delete(x.users, id)
+		}
+	}
+	for id := range x.files {
+		if byID[id] == nil {
+			delete(x.files, id)
 		}
 	}
 	return nil
@@ -147,6 +153,20 @@ func (x *images) user(ctx context.Context, id string) (*cri.Image, error) {
 	defer x.mu.Unlock()
 	x.users[id] = i
 	return i, nil
+}
+
+// userFiles are those of an image that has been looked into.
+func (x *images) userFiles(id string) (files userFiles, known bool) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	files, known = x.files[id]
+	return files, known
+}
+
+func (x *images) setUserFiles(id string, files userFiles) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.files[id] = files
 }
 
 // ListImages answers from memory.

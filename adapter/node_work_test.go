@@ -360,6 +360,31 @@ func TestUpdatePodSandboxResources(t *testing.T) {
 	wantKind(t, err, errdefs.IsNotFound)
 }
 
+// With a primary group of its own, a user keeps the groups of the image, which is
+// looked into once.
+func TestGroupsOfImage(t *testing.T) {
+	r := newRig(t)
+	pod := r.runPod(podConfig("web"))
+	for _, name := range []string{"one", "two"} {
+		config := containerConfig(name)
+		config.Linux = &cri.LinuxContainerConfig{SecurityContext: &cri.LinuxContainerSecurityContext{
+			RunAsUser: &cri.Int64Value{Value: 1000}, RunAsGroup: &cri.Int64Value{Value: 77}, SupplementalGroups: []int64{5},
+		}}
+		id := r.createContainer(pod, podConfig("web"), config)
+		c, err := r.engine.ContainerInspect(t.Context(), id)
+		if err != nil || c.Config.User != "1000:77" || !slices.Equal(c.HostConfig.GroupAdd, []string{"5", "50000"}) {
+			t.Errorf("user %q, groups %v, %v", c.Config.User, c.HostConfig.GroupAdd, err)
+		}
+	}
+	if n := r.engine.Count("CopyFromContainer"); n != 2 {
+		t.Errorf("read %d files", n)
+	}
+	config := containerConfig("three")
+	config.Linux = &cri.LinuxContainerConfig{SecurityContext: &cri.LinuxContainerSecurityContext{RunAsUsername: "nobody-of-that-name"}}
+	_, err := r.CreateContainer(t.Context(), &cri.CreateContainerRequest{PodSandboxId: pod, Config: config, SandboxConfig: podConfig("web")})
+	wantKind(t, err, errdefs.IsInvalidArgument)
+}
+
 // The strict policy needs to look into the image only where nothing else tells.
 func TestStrictGroups(t *testing.T) {
 	for _, test := range []struct {

@@ -42,10 +42,7 @@ func ExpandCDI(c *cri.ContainerConfig, all []CDIEdits) (*cri.ContainerConfig, []
 	var notices []Notice
 	for _, e := range all {
 		checkCDI(&p, e)
-		for _, v := range e.Edits.Env {
-			key, value, _ := strings.Cut(v, "=")
-			c.Envs = append(c.Envs, &cri.KeyValue{Key: key, Value: []byte(value)})
-		}
+		addVariables(c, e)
 		for _, d := range e.Edits.DeviceNodes {
 			c.Devices = append(c.Devices, cdiDevice(d))
 			if d.FileMode != nil || d.UID != nil || d.GID != nil {
@@ -60,6 +57,24 @@ func ExpandCDI(c *cri.ContainerConfig, all []CDIEdits) (*cri.ContainerConfig, []
 		}
 	}
 	return c, notices, p.err()
+}
+
+// WithCDIVariables adds the variables alone: an engine that finds devices by name
+// gives them to a container's first process, and not to commands that are run in
+// it later.
+func WithCDIVariables(c *cri.ContainerConfig, all []CDIEdits) *cri.ContainerConfig {
+	c = proto.Clone(c).(*cri.ContainerConfig)
+	for _, e := range all {
+		addVariables(c, e)
+	}
+	return c
+}
+
+func addVariables(c *cri.ContainerConfig, e CDIEdits) {
+	for _, v := range e.Edits.Env {
+		key, value, _ := strings.Cut(v, "=")
+		c.Envs = append(c.Envs, &cri.KeyValue{Key: key, Value: []byte(value)})
+	}
 }
 
 const cdiField = "config.CDI_devices"

@@ -35,6 +35,9 @@ type Container struct {
 	// ExactUser is the user and the group to run as, in numbers, where only those
 	// keep out the groups that the image adds; "" where nobody needs them.
 	ExactUser string
+	// ImageGroups are the groups that the image gives the user, where the engine
+	// would leave them out.
+	ImageGroups []string
 	// Volumes are the images that are mounted, by the index of their mount.
 	Volumes map[int]VolumeImage
 	// Staged are the paths of the mounts that were made on the node, by index, and
@@ -98,7 +101,7 @@ func hostConfig(f Facts, c Container) (*container.HostConfig, []Notice) {
 		Privileged:     sc.GetPrivileged(),
 		CapAdd:         sc.GetCapabilities().GetAddCapabilities(),
 		CapDrop:        sc.GetCapabilities().GetDropCapabilities(),
-		GroupAdd:       groupAdd(sc.GetSupplementalGroups()),
+		GroupAdd:       append(groupAdd(sc.GetSupplementalGroups()), c.ImageGroups...),
 		SecurityOpt:    c.securityOpts(f, label),
 		MaskedPaths:    paths(sc, sc.GetMaskedPaths()),
 		ReadonlyPaths:  paths(sc, sc.GetReadonlyPaths()),

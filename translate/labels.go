@@ -40,6 +40,9 @@ const (
 	labelHandler     = ownPrefix + "runtime-handler"
 	labelImage       = ownPrefix + "image"
 	labelFingerprint = ownPrefix + "fingerprint"
+	// labelPID is whose processes a pod's containers are to see; pause itself is the
+	// same either way.
+	labelPID = ownPrefix + "pid"
 	// labelLog is the format of a container's log; containers of older shims, whose
 	// log is a link to the engine's, have none.
 	labelLog = ownPrefix + "log"
@@ -135,6 +138,7 @@ func sandboxLabels(s Sandbox) map[string]string {
 	m[labelAttempt] = strconv.FormatUint(uint64(meta.GetAttempt()), 10)
 	m[labelFingerprint] = s.fingerprint()
 	m[labelHandler] = s.Handler
+	m[labelPID] = s.Config.GetLinux().GetSecurityContext().GetNamespaceOptions().GetPid().String()
 	return m
 }
 

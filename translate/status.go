@@ -30,11 +30,18 @@ func Ended(c container.InspectResponse) bool {
 	return containerState(c.State) == cri.ContainerState_CONTAINER_EXITED
 }
 
+// PIDTarget is the container whose processes another shares; that of its sandbox
+// is none.
+func PIDTarget(c container.InspectResponse, sandboxID string) (id string, has bool) {
+	id = c.HostConfig.PidMode.Container()
+	return id, id != "" && id != sandboxID
+}
+
 // SandboxStatus is the status of a sandbox. It is ready when its pause
 // container runs and, unless it uses the node's network, it has addresses.
 func SandboxStatus(c container.InspectResponse, addresses []string) *cri.PodSandboxStatus {
 	labels, annotations := labelsAndAnnotations(c.Config.Labels, true)
-	ns := sandboxNamespaces(c.HostConfig)
+	ns := sandboxNamespaces(c.HostConfig, c.Config.Labels)
 	s := &cri.PodSandboxStatus{
 		Id:             c.ID,
 		Metadata:       sandboxMetadata(c.Config.Labels, c.Name),
@@ -55,10 +62,13 @@ func SandboxStatus(c container.InspectResponse, addresses []string) *cri.PodSand
 // HostNetwork tells whether a sandbox shares the node's network.
 func HostNetwork(c container.InspectResponse) bool { return c.HostConfig.NetworkMode.IsHost() }
 
-func sandboxNamespaces(h *container.HostConfig) *cri.NamespaceOption {
+func sandboxNamespaces(h *container.HostConfig, labels map[string]string) *cri.NamespaceOption {
 	ns := &cri.NamespaceOption{Network: cri.NamespaceMode_POD, Pid: cri.NamespaceMode_CONTAINER, Ipc: cri.NamespaceMode_POD}
 	if h.NetworkMode.IsHost() {
 		ns.Network = cri.NamespaceMode_NODE
+	}
+	if labels[labelPID] == cri.NamespaceMode_POD.String() {
+		ns.Pid = cri.NamespaceMode_POD
 	}
 	if h.PidMode.IsHost() {
 		ns.Pid = cri.NamespaceMode_NODE

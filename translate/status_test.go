@@ -81,7 +81,7 @@ func TestSandboxStatus(t *testing.T) {
 		Id: "s1", Metadata: podMetadata(), State: cri.PodSandboxState_SANDBOX_READY, CreatedAt: 1e9,
 		Network: &cri.PodSandboxNetworkStatus{Ip: "10.0.0.2", AdditionalIps: []*cri.PodIP{{Ip: "fd00::2"}}},
 		Linux: &cri.LinuxPodSandboxStatus{Namespaces: &cri.Namespace{Options: &cri.NamespaceOption{
-			Network: cri.NamespaceMode_POD, Pid: cri.NamespaceMode_CONTAINER, Ipc: cri.NamespaceMode_POD,
+			Network: cri.NamespaceMode_POD, Pid: cri.NamespaceMode_POD, Ipc: cri.NamespaceMode_POD,
 		}}},
 		Labels: stringMap{}, Annotations: stringMap{}, RuntimeHandler: "runsc",
 	}
@@ -101,7 +101,7 @@ func TestSandboxStatus(t *testing.T) {
 }
 
 func TestSandboxNamespaces(t *testing.T) {
-	ns := sandboxNamespaces(&container.HostConfig{NetworkMode: "host", PidMode: "host", IpcMode: "host"})
+	ns := sandboxNamespaces(&container.HostConfig{NetworkMode: "host", PidMode: "host", IpcMode: "host"}, nil)
 	want := &cri.NamespaceOption{Network: cri.NamespaceMode_NODE, Pid: cri.NamespaceMode_NODE, Ipc: cri.NamespaceMode_NODE}
 	if !proto.Equal(ns, want) {
 		t.Errorf("%v, want %v", ns, want)

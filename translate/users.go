@@ -5,6 +5,7 @@ package translate
 import (
 	"fmt"
 	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/containerd/errdefs"
@@ -13,10 +14,29 @@ import (
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// NeedsExactUser tells whether a container may have only the groups that were
-// asked for. The engine adds those of the image unless it is given the user and
-// the group in numbers.
-func NeedsExactUser(c *cri.ContainerConfig) bool { return strict(c.GetLinux().GetSecurityContext()) }
+// Wants is what has to be found out about a container's user in its image.
+type Wants struct {
+	// Exact: the user and the group in numbers, since only the groups that were
+	// asked for may be had, and the engine adds those of the image unless it is given
+	// both numbers.
+	Exact bool
+	// Groups: those that the image gives the user, which the engine leaves out if
+	// another primary group is given.
+	Groups bool
+	// Name: whether there is a user of the name.
+	Name bool
+}
+
+// UserWants tells what the request leaves open.
+func UserWants(c *cri.ContainerConfig) Wants {
+	sc := c.GetLinux().GetSecurityContext()
+	named := sc.GetRunAsUsername() != ""
+	return Wants{
+		Exact:  strict(sc),
+		Groups: !strict(sc) && sc.GetRunAsGroup() != nil && (named || sc.GetRunAsUser() != nil),
+		Name:   named,
+	}
+}
 
 var exactUser = regexp.MustCompile(`^[0-9]+:[0-9]+$`)
 
@@ -25,13 +45,22 @@ var exactUser = regexp.MustCompile(`^[0-9]+:[0-9]+$`)
 func IsExactUser(spec string) bool { return exactUser.MatchString(spec) }
 
 // ExactUser is a user, as the engine takes it, and its group in numbers, by the
-// files of its image. A number that they do not have is of the root group.
-func ExactUser(spec, passwd, group string) (string, error) {
+// files of its image, and the other groups that these give the user. A number
+// that they do not have is of the root group.
+func ExactUser(spec, passwd, group string) (exact string, groups []string, err error) {
 	u, err := unixuser.GetExecUser(spec, nil, strings.NewReader(passwd), strings.NewReader(group))
 	if err != nil {
-		return "", fmt.Errorf("config.linux.security_context: the user %q: %w: %w", spec, err, errdefs.ErrInvalidArgument)
+		return "", nil, fmt.Errorf("config.linux.security_context: the user %q: %w: %w", spec, err, errdefs.ErrInvalidArgument)
 	}
-	return fmt.Sprintf("%d:%d", u.Uid, u.Gid), nil
+	// With a group of its own the user is not looked up among the members.
+	name, _, _ := strings.Cut(spec, ":")
+	member, err := unixuser.GetExecUser(name, nil, strings.NewReader(passwd), strings.NewReader(group))
+	if err == nil {
+		for _, gid := range member.Sgids {
+			groups = append(groups, strconv.Itoa(gid))
+		}
+	}
+	return fmt.Sprintf("%d:%d", u.Uid, u.Gid), groups, nil
 }
 
 // ProbeBody is a container of the same image and the same name that is never

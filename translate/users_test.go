@@ -3,6 +3,7 @@
 package translate
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/containerd/errdefs"
@@ -17,7 +18,7 @@ func TestExactUser(t *testing.T) {
 		"1234": "1234:0", "0": "0:0", "root": "0:0",
 		"app:web": "1000:70", "1234:web": "1234:70", "app:70": "1000:70",
 	} {
-		got, err := ExactUser(spec, passwd, group)
+		got, _, err := ExactUser(spec, passwd, group)
 		if err != nil || got != want {
 			t.Errorf("%s is %s, %v; want %s", spec, got, err, want)
 		}
@@ -26,11 +27,14 @@ func TestExactUser(t *testing.T) {
 		}
 	}
 	for _, spec := range []string{"nobody", "app:nobody"} {
-		if _, err := ExactUser(spec, passwd, group); !errdefs.IsInvalidArgument(err) {
+		if _, _, err := ExactUser(spec, passwd, group); !errdefs.IsInvalidArgument(err) {
 			t.Errorf("%s: %v", spec, err)
 		}
 	}
-	if got, err := ExactUser("1000", "", ""); err != nil || got != "1000:0" {
-		t.Errorf("in an image without users: %s, %v", got, err)
+	if got, groups, err := ExactUser("1000", "", ""); err != nil || got != "1000:0" || groups != nil {
+		t.Errorf("in an image without users: %s, %v, %v", got, groups, err)
+	}
+	if got, groups, err := ExactUser("app:77", passwd, group); err != nil || got != "1000:77" || !slices.Equal(groups, []string{"70"}) {
+		t.Errorf("with a group of its own: %s, %v, %v", got, groups, err)
 	}
 }
