@@ -48,14 +48,17 @@ install_packages() {
 
 # unpack_engine VERSION SUITE makes cache/VERSION/bin, the engine's programs, and lib, what they are linked against.
 unpack_engine() {
-	local version=$1 dir=$cache/$1 program
+	local version=$1 dir=$cache/$1 program found
 	[ -d "$cache/patchelf/root" ] || unpack patchelf bookworm patchelf
 	echo "unpacking Docker Engine $version from Debian $2"
 	unpack "$version" "$2" docker.io
 	mkdir "$dir/bin"
-	# Newer engines refuse to start where docker-proxy is missing, which they use by default and no test does.
-	for program in dockerd containerd containerd-shim-runc-v2 runc docker-init docker-proxy; do
-		cp -L "$(find "$dir/root" -regex ".*/\(bin\|sbin\|libexec/docker\)/$program" -print -quit)" "$dir/bin/"
+	# Newer engines refuse to start where docker-proxy is missing, which they use by default and no test does; 20.10 has
+	# an older shim as well, which it offers as a runtime.
+	for program in dockerd containerd containerd-shim containerd-shim-runc-v2 runc docker-init docker-proxy; do
+		found=$(find "$dir/root" -regex ".*/\(bin\|sbin\|libexec/docker\)/$program" -print -quit)
+		[ -n "$found" ] || [ "$program" != containerd-shim ] || continue
+		cp -L "$found" "$dir/bin/"
 		bind_to_libraries "$dir/bin/$program" "$dir"
 	done
 	find "$dir/root" ! -type d ! -name '*.so*' -delete

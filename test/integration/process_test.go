@@ -81,7 +81,7 @@ func TestUser(t *testing.T) {
 		"by id and group":      {busybox, func(s *cri.LinuxContainerSecurityContext) { s.RunAsUser, s.RunAsGroup = id(1234), id(5678) }, "1234", "5678", "5678"},
 		"root, over the image": {otherImage, func(s *cri.LinuxContainerSecurityContext) { s.RunAsUser = id(0) }, "0", "0", "0"},
 		"by name":              {busybox, func(s *cri.LinuxContainerSecurityContext) { s.RunAsUsername = imageUser }, "1000", "1000", "1000 50000"},
-		"by name and group":    {busybox, func(s *cri.LinuxContainerSecurityContext) { s.RunAsUsername, s.RunAsGroup = imageUser, id(77) }, "1000", "77", "77"},
+		"by name and group":    {busybox, func(s *cri.LinuxContainerSecurityContext) { s.RunAsUsername, s.RunAsGroup = imageUser, id(77) }, "1000", "77", "77 50000"},
 		"supplementary groups": {busybox, func(s *cri.LinuxContainerSecurityContext) {
 			s.RunAsUser, s.SupplementalGroups = id(1234), []int64{70, 71}
 		}, "1234", "0", "0 70 71"},
