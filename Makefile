@@ -7,7 +7,7 @@ VERSION ?= $(or $(shell git describe --tags --always --dirty 2>/dev/null),unknow
 SUDO    := $(if $(filter-out 0,$(shell id -u)),sudo)
 
 # The packages with tests that need root and an engine; they skip themselves where ENGINE_HOST is not set.
-ENGINE_PACKAGES := ./internal/enginetest ./network ./adapter/... ./test/integration ./test/demo ./test/dockerfile
+ENGINE_PACKAGES := ./internal/enginetest ./network ./adapter/... ./test/integration ./test/kubelet ./test/demo ./test/dockerfile
 TOOLS           := bin/crictl bin/streamclient bin/logreader
 SIZE_LIMIT_MB   := 22
 
