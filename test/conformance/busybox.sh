@@ -15,6 +15,7 @@ cache=$(cd "$(dirname "$0")/../.." && pwd)/.cache/conformance
 mkdir -p "$cache"
 cd "$(mktemp -d)"
 trap 'rm -rf "$PWD"' EXIT
-apt-get -qq -o APT::Sandbox::User=root download busybox
+download() { apt-get -qq -o APT::Sandbox::User=root download busybox; }
+download 2>/dev/null || { apt-get update -qq && download; } # the lists may be missing
 dpkg -x ./*.deb .
 install -m 755 "$(find . -path '*bin/busybox' -type f)" "$cache/busybox"
