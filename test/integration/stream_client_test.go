@@ -149,6 +149,11 @@ func (b *background) says(text string) {
 // awaitOutput waits until the client has shown the text.
 func (b *background) awaitOutput(text string) {
 	b.node.Helper()
+	defer func() {
+		if b.node.Failed() {
+			b.node.Logf("the client has shown %q, %q", b.out, b.errs)
+		}
+	}()
 	eventually(b.node, fmt.Sprintf("the client shows %q", text), func() bool { return strings.Contains(b.out.String(), text) })
 }
 
