@@ -99,27 +99,30 @@ func stagedMount(m *cri.Mount, image translate.VolumeImage) staging.Mount {
 }
 
 // heldKeys are what RPCs under way answer for, so that others leave it alone.
+// Several may hold a key.
 type heldKeys struct {
 	mu   sync.Mutex
-	keys map[string]bool
+	keys map[string]int
 }
 
 func (h *heldKeys) hold(key string) (release func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.keys == nil {
-		h.keys = map[string]bool{}
+		h.keys = map[string]int{}
 	}
-	h.keys[key] = true
+	h.keys[key]++
 	return func() {
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		delete(h.keys, key)
+		if h.keys[key]--; h.keys[key] == 0 {
+			delete(h.keys, key)
+		}
 	}
 }
 
 func (h *heldKeys) has(key string) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.keys[key]
+	return h.keys[key] > 0
 }

@@ -97,8 +97,13 @@ func (s *Server) updateCgroup(ctx context.Context, u *undo, c *workload, limits 
 	if !c.running() {
 		return nil
 	}
+	// Those that nobody may fail for come later, with all others again.
+	must, _ := sortLimits(limits)
+	if must.Empty() {
+		return nil
+	}
 	driver := s.node.Load().CgroupDriver
-	before, err := s.cgroups.Apply(ctx, c.inspect.State.Pid, limits, driver)
+	before, err := s.cgroups.Apply(ctx, c.inspect.State.Pid, must, driver)
 	if err != nil {
 		return err
 	}

@@ -7,13 +7,11 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 
 	"github.com/containerd/errdefs"
 	oci "github.com/opencontainers/runtime-spec/specs-go"
@@ -125,8 +123,11 @@ func (s *Server) containerFileOrLink(ctx context.Context, id, path string) (text
 	}
 	files := tar.NewReader(archive)
 	header, err := files.Next()
-	if err != nil || header.Typeflag != tar.TypeReg {
-		return "", "", err // a directory, say
+	if err != nil {
+		return "", "", fmt.Errorf("read %s of container %s: %w", path, id, err)
+	}
+	if header.Typeflag != tar.TypeReg {
+		return "", "", nil // a directory, say
 	}
 	content, err := io.ReadAll(io.LimitReader(files, maxUserFile))
 	if err != nil {
@@ -172,10 +173,5 @@ func parentOf(pid int) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	for line := range strings.Lines(string(status)) {
-		if value, ok := strings.CutPrefix(line, "PPid:"); ok {
-			return strconv.Atoi(strings.TrimSpace(value))
-		}
-	}
-	return 0, errors.New("no PPid in its status")
+	return strconv.Atoi(statusField(string(status), "PPid"))
 }

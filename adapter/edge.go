@@ -16,7 +16,7 @@ import (
 
 // polled are the prefixes of methods that kubelets call all the time: those that
 // change nothing, and the probes. They are logged at a higher level.
-var polled = []string{"ExecSync", "Version", "Status", "List", "Stream", "PodSandboxStatus", "ContainerStatus", "ImageStatus", "ImageFsInfo", "RuntimeConfig"}
+var polled = []string{"ExecSync", "Version", "Status", "List", "Stream", "PodSandboxStatus", "ContainerStatus", "ContainerStats", "ImageStatus", "ImageFsInfo", "RuntimeConfig"}
 
 // Unary is the edge of every call: it answers Unavailable until the engine has
 // been reached once, logs one line and gives the error its gRPC code.

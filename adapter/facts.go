@@ -188,12 +188,17 @@ func oomScoreFloorOf(pid int) (int, error) {
 
 // effectiveCapabilities finds the CapEff line of /proc/PID/status.
 func effectiveCapabilities(status string) (uint64, error) {
+	return strconv.ParseUint(statusField(status, "CapEff"), 16, 64)
+}
+
+// statusField is the value of a line of /proc/PID/status; "" where there is none.
+func statusField(status, name string) string {
 	for line := range strings.Lines(status) {
-		if value, ok := strings.CutPrefix(line, "CapEff:"); ok {
-			return strconv.ParseUint(strings.TrimSpace(value), 16, 64)
+		if value, ok := strings.CutPrefix(line, name+":"); ok {
+			return strings.TrimSpace(value)
 		}
 	}
-	return 0, errors.New("no CapEff in its status")
+	return ""
 }
 
 func procPath(pid int, file string) string {

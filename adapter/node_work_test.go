@@ -91,6 +91,8 @@ type fakeCgroups struct {
 	inUse uint64
 	used  uint64 // of processors, in nanoseconds
 	gone  bool   // there is no such process
+	// noHugetlb: the controller cannot be enabled for the group.
+	noHugetlb bool
 }
 
 func newFakeCgroups(f *faults) *fakeCgroups {
@@ -107,8 +109,11 @@ func (c *fakeCgroups) Apply(_ context.Context, _ int, l cgroup.Limits, _ string)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.gone {
+	switch {
+	case c.gone:
 		return before, errdefs.ErrNotFound
+	case c.noHugetlb && len(l.HugePages) > 0:
+		return before, errdefs.ErrFailedPrecondition
 	}
 	before, c.set = c.set, l.Over(c.set)
 	return before, nil
@@ -326,6 +331,20 @@ func TestUpdateKeepsLimitsOfCgroup(t *testing.T) {
 	if now := fmt.Sprint(r.cg.now()); now != wanted {
 		t.Errorf("limits are %s, want %s", now, wanted)
 	}
+}
+
+// Kubelets forbid huge pages with each update too, also where the node cannot.
+func TestNoHugePagesWithoutController(t *testing.T) {
+	r := newRig(t)
+	r.cg.noHugetlb = true
+	_, id := r.runContainer(podConfig("web"), demanding("app"))
+	none := &cri.LinuxContainerResources{CpuShares: 77, HugepageLimits: []*cri.HugepageLimit{{PageSize: "2MB"}}}
+	if _, err := r.UpdateContainerResources(t.Context(), update(id, none)); err != nil {
+		t.Errorf("none: %v", err)
+	}
+	some := &cri.LinuxContainerResources{HugepageLimits: []*cri.HugepageLimit{{PageSize: "2MB", Limit: 2 << 20}}}
+	_, err := r.UpdateContainerResources(t.Context(), update(id, some))
+	wantKind(t, err, errdefs.IsFailedPrecondition)
 }
 
 func TestMemoryBelowUse(t *testing.T) {

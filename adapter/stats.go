@@ -12,8 +12,8 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/moby/sys/mountinfo"
 	"google.golang.org/grpc"
-	"google.golang.org/protobuf/proto"
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
+	"k8s.io/klog/v2"
 
 	"github.com/dockershimd/dockershimd/translate"
 )
@@ -60,7 +60,8 @@ func (s *Server) containerStats(ctx context.Context, f *cri.ContainerStatsFilter
 		}
 		usage, err := s.usageOf(s.awaitProcess(ctx, c))
 		if err != nil {
-			return nil, err
+			klog.FromContext(ctx).Error(err, "a container is left out of statistics", "container", c.id())
+			continue // the others' figures are what the node is managed by
 		}
 		out = append(out, usage)
 	}
@@ -86,14 +87,13 @@ func (s *Server) usageOf(c *workload) (*cri.ContainerStats, error) {
 	return out, nil
 }
 
-// rated adds how much of a processor is used now, in thousand millionths.
+// rated adds to a reading of our own how much of a processor is used now, in
+// thousand millionths.
 func (s *Server) rated(id string, cpu *cri.CpuUsage) *cri.CpuUsage {
 	if cpu.GetUsageCoreNanoSeconds() == nil {
 		return cpu
 	}
-	rate, known := s.rates.PerSecond(id, time.Unix(0, cpu.Timestamp), cpu.UsageCoreNanoSeconds.Value)
-	if known {
-		cpu = proto.Clone(cpu).(*cri.CpuUsage)
+	if rate, known := s.rates.PerSecond(id, time.Unix(0, cpu.Timestamp), cpu.UsageCoreNanoSeconds.Value); known {
 		cpu.UsageNanoCores = &cri.UInt64Value{Value: rate}
 	}
 	return cpu

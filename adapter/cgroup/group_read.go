@@ -86,20 +86,15 @@ func (g *Group) ReadUnified(files []string) map[string]string {
 // take back: all but file pages that were not used lately. The kubelet calls it
 // the working set.
 func (g *Group) MemoryInUse() (uint64, error) {
-	var r reader
-	usage := r.text(g.v1("memory.usage_in_bytes"), g.v2("memory.current"))
-	stat, inactive := g.v2("memory.stat"), "inactive_file"
-	if g.dirs["memory"] != "" {
-		stat, inactive = g.v1("memory.stat"), "total_inactive_file" // with the groups below
-	}
-	if usage == "" && r.err == nil {
+	r := &reader{}
+	memory := g.memoryUsage(r, 0)
+	if memory.UsageBytes == nil && r.err == nil {
 		r.err = g.noMemory()
 	}
-	used, idle := r.parse(usage), r.parse(field(r.text(stat), inactive))
 	if r.err != nil {
 		return 0, fmt.Errorf("read the memory in use by process %d: %w", g.pid, r.err)
 	}
-	return uint64(max(0, used-idle)), nil
+	return memory.WorkingSetBytes.GetValue(), nil
 }
 
 // noMemory is why there are no files of the memory controller.
